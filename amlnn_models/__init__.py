@@ -1,0 +1,1 @@
+"""Benchmarked models: one file a family, each ending with its cases."""

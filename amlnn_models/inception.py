@@ -1,0 +1,61 @@
+"""Inception-V3 (Szegedy et al. 2015, arXiv:1512.00567) and -V4 (2016, arXiv:1602.07261).
+
+timm's nets as they are: their unpadded stems need pictures of at least 75 pixels.
+"""
+
+from __future__ import annotations
+
+from torch import nn
+
+from amlnn_models.pictures import picture_cases
+from pytest_amlnn.case import Recipe
+
+SMALLEST = 75
+
+
+def inception_v3(outputs: int, resolution: int) -> nn.Module:
+    """Build Inception-V3 without its auxiliary head; ValueError under 75 pixels."""
+    return inception("inception_v3", outputs, resolution)
+
+
+def inception_v4(outputs: int, resolution: int) -> nn.Module:
+    """Build Inception-V4; ValueError under 75 pixels."""
+    return inception("inception_v4", outputs, resolution)
+
+
+def inception(name: str, outputs: int, resolution: int) -> nn.Module:
+    """Build timm's net as it is."""
+    import timm  # only when a net is built: it takes two seconds
+
+    if resolution < SMALLEST:
+        raise ValueError(f"{name} needs {SMALLEST} pixels or more, the recipe says {resolution}")
+    net: nn.Module = timm.create_model(name, num_classes=outputs)
+    return net
+
+
+QUICK = Recipe(epochs=4, learning_rate=0.05, resolution=SMALLEST)
+SEED = Recipe(
+    epochs=5, learning_rate=0.05, resolution=SMALLEST, patience=2, weight_decay=5e-4, flip=True
+)
+FULL = Recipe(
+    epochs=60,
+    learning_rate=0.1,
+    batch_size=64,
+    resolution=SMALLEST,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    flip=True,
+    shift=6,
+    patience=8,
+)
+RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+
+CASES = [
+    *picture_cases("inception_v3", inception_v3, RECIPES),
+    *picture_cases(
+        "inception_v4",
+        inception_v4,
+        RECIPES,
+        original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},
+    ),
+]

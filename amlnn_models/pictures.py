@@ -1,0 +1,57 @@
+"""The picture cases that every convolutional family has, profile by profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from torch import nn
+
+from pytest_amlnn.case import Case, Recipe
+
+SETS: tuple[tuple[str, str, tuple[int, ...], int, int, int, bool | None], ...] = (
+    ("quick", "shapes", (200, 600), 10, 10, 1, False),
+    ("quick", "tiny-imagenet", (200, 600), 10, 10, 1, True),
+    ("seed", "tiny-imagenet", (10_000,), 200, 10, 3, None),
+    ("full", "tiny-imagenet", (10_000, 90_000), 200, 50, 3, None),
+)
+"""Profile, dataset, sizes, classes, validation pictures a class, seeds, and whether
+--amlnn-data must name an archive (True), must not (False), or does not matter (None)."""
+
+
+def picture_cases(
+    model: str,
+    build: Callable[..., nn.Module],
+    recipes: Mapping[str, Recipe],
+    *,
+    original: Mapping[str, float] | None = None,
+) -> list[Case]:
+    """Return a model's cases; `build` takes the number of outputs and the resolution.
+
+    `recipes` holds one for each profile, `original` what the original report gives for
+    the model on 10,000 pictures.
+    """
+    return [
+        Case(
+            model=model,
+            build=partial(build, resolution=recipes[profile].resolution),
+            recipe=recipes[profile],
+            task="classification",
+            family="cnn",
+            dataset=dataset,
+            size=size,
+            label=f"{model}-random-{'shapes-' if dataset == 'shapes' else ''}{short(size)}",
+            data={"size": size, "classes": classes, "validation": validation},
+            profile=profile,
+            repeats=repeats,
+            with_archive=archive,
+            reference=original or {} if size == 10_000 else {},
+        )
+        for profile, dataset, sizes, classes, validation, repeats, archive in SETS
+        for size in sizes
+    ]
+
+
+def short(size: int) -> str:
+    """Return a number of pictures as case ids show it: 500, 10k."""
+    return f"{size // 1000}k" if size >= 1000 and size % 1000 == 0 else str(size)

@@ -1,0 +1,92 @@
+"""The forecaster that every recurrent family shares, and its cases, profile by profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from amlnn_datasets.series import PRESETS
+from pytest_amlnn.case import Case, Recipe
+
+UNITS = 50
+"""Hidden units of each cell, as in the original report."""
+TEST_POINTS = 1000
+WINDOWS = {"quick": 32, "seed": 50, "full": 50}
+SIZES = {
+    "quick": (1000, 3000),
+    "seed": (1000, 3000),
+    "full": (1000, 3000, 9000, 27_000),
+}
+
+
+class Forecaster(nn.Module):
+    """Read a window with recurrent cells, forecast the next value from their last state."""
+
+    def __init__(self, cells: nn.RNNBase, outputs: int) -> None:
+        super().__init__()
+        self.cells = cells
+        directions = 2 if cells.bidirectional else 1
+        self.head = nn.Linear(cells.hidden_size * directions, outputs)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """Map windows (n, window, 1) to forecasts (n, outputs)."""
+        _, state = self.cells(windows)
+        hidden = state[0] if isinstance(state, tuple) else state
+        # the last layer's final state, of both directions where there are two: the one
+        # that reads backwards ends at the window's first point
+        last = hidden[-2:] if self.cells.bidirectional else hidden[-1:]
+        return self.head(torch.cat(tuple(last), dim=1))
+
+
+def series_cases(
+    model: str,
+    build: Callable[[int], nn.Module],
+    recipes: Mapping[str, Recipe],
+    *,
+    original: Mapping[int, float],
+) -> list[Case]:
+    """Return a model's cases; `original` holds the original report's loss by points.
+
+    That loss is in min-max-scaled units of another series: it stands beside ours for
+    the record and cannot be compared.
+    """
+
+    def case(profile: str, preset: str, points: int, label: str, recipe: Recipe) -> Case:
+        data = {
+            "preset": preset,
+            "points": points,
+            "longest": max(SIZES[profile]),
+            "test": TEST_POINTS,
+            "window": WINDOWS[profile],
+        }
+        loss = {"scaled_loss": original[points]} if points in original else {}
+        return Case(
+            model=model,
+            build=build,
+            recipe=recipe,
+            task="forecast",
+            family="rnn",
+            dataset=preset,
+            size=points,
+            label=f"{model}-{label}",
+            data=data,
+            profile=profile,
+            reference=loss if preset == "trend_seasonal" else {},
+        )
+
+    def cases() -> Iterator[Case]:
+        for profile, sizes in SIZES.items():
+            for points in sizes:
+                yield case(profile, "trend_seasonal", points, str(points), recipes[profile])
+        for points in SIZES["full"]:
+            # as many steps at every size as an epoch budget takes on 3,000 points
+            epochs = max(1, round(recipes["full"].epochs * 3000 / points))
+            same_steps = replace(recipes["full"], epochs=epochs)
+            yield case("full", "trend_seasonal", points, f"{points}-steps", same_steps)
+            for preset in sorted(set(PRESETS) - {"trend_seasonal"}):
+                yield case("full", preset, points, f"{preset}-{points}", recipes["full"])
+
+    return list(cases())

@@ -1,0 +1,51 @@
+"""ResNet-18 and -50, version 2 (He et al. 2016, arXiv:1603.05027), from timm."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from amlnn_models.pictures import picture_cases
+from pytest_amlnn.case import Recipe
+
+
+def resnetv2_18(outputs: int, resolution: int) -> nn.Module:
+    """Build ResNet-18-V2; it takes any resolution."""
+    return resnetv2("resnetv2_18", outputs)
+
+
+def resnetv2_50(outputs: int, resolution: int) -> nn.Module:
+    """Build ResNet-50-V2; it takes any resolution."""
+    return resnetv2("resnetv2_50", outputs)
+
+
+def resnetv2(name: str, outputs: int) -> nn.Module:
+    """Build timm's net as it is."""
+    import timm  # only when a net is built: it takes two seconds
+
+    net: nn.Module = timm.create_model(name, num_classes=outputs)
+    return net
+
+
+QUICK = Recipe(epochs=6, learning_rate=0.05, resolution=32)
+SEED = Recipe(epochs=5, learning_rate=0.05, patience=2, weight_decay=5e-4, flip=True)
+FULL = Recipe(
+    epochs=60,
+    learning_rate=0.1,
+    batch_size=64,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    flip=True,
+    shift=6,
+    patience=8,
+)
+RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+
+CASES = [
+    *picture_cases("resnetv2_18", resnetv2_18, RECIPES),
+    *picture_cases(
+        "resnetv2_50",
+        resnetv2_50,
+        RECIPES,
+        original={"test_accuracy": 0.0, "test_loss": 5.3685, "epoch_seconds": 200},
+    ),
+]

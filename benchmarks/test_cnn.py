@@ -1,0 +1,12 @@
+"""Convolutional nets on pictures: each learns what its limits say."""
+
+import amlnn_models
+import pytest
+
+
+@pytest.mark.amlnn_cases(amlnn_models, family="cnn")
+def test_cnn(case, pictures, train, gate):
+    """Training ends within the limits set for the case."""
+    verdict = gate(train(case, pictures))
+
+    assert verdict.passed, verdict.message

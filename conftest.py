@@ -1,0 +1,51 @@
+"""Wiring: which dataset a case of this repository is trained on."""
+
+from pathlib import Path
+
+import pytest
+from amlnn_datasets import shapes
+from amlnn_datasets import series as synthetic
+from amlnn_datasets import tiny_imagenet as archive
+from pytest_amlnn import Case, DataError
+from pytest_amlnn.data import Data
+from pytest_amlnn.options import Options
+from pytest_amlnn.plugin import options_of
+
+
+def pytest_amlnn_check(options: Options) -> None:
+    """Check the archive that --amlnn-data names, before anything is trained."""
+    if options.data is not None:
+        archive.check(Path(options.data))
+
+
+def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:
+    """Say why a Tiny ImageNet case cannot run here."""
+    if case.dataset != "tiny-imagenet":
+        return None
+    return archive.unavailable(archive.located(options.data), **case.data)
+
+
+@pytest.fixture
+def pictures(request: pytest.FixtureRequest, case: Case) -> Data:
+    """The splits of a picture case: embedded shapes, or Tiny ImageNet."""
+    if case.dataset == "tiny-imagenet":
+        return request.getfixturevalue("tiny_imagenet")
+    splits = shapes.splits(**case.data)
+    return lambda seed: splits
+
+
+@pytest.fixture
+def tiny_imagenet(case: Case, pytestconfig: pytest.Config) -> Data:
+    """The splits of a case on Tiny ImageNet, decoded once into a cache on disk."""
+    path = archive.located(options_of(pytestconfig).data)
+    try:
+        splits = archive.splits(path, **case.data)
+    except DataError as error:
+        pytest.fail(str(error), pytrace=False)
+    return lambda seed: splits
+
+
+@pytest.fixture
+def series(case: Case) -> Data:
+    """The splits of a case on synthetic series; the seed draws the noise."""
+    return lambda seed: synthetic.splits(**case.data, seed=seed)

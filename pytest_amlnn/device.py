@@ -1,0 +1,120 @@
+"""The device of a run: choice, settings, memory, speed and what the record says of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import torch
+
+PACKAGES = ("pytest-amlnn", "torch", "torchvision", "timm", "numpy", "pytest", "pytest-benchmark")
+STATUS = Path("/proc/self/status")
+
+
+class DeviceError(Exception):
+    """A device that is not here; the message says which and what there is."""
+
+
+def resolve(name: str) -> torch.device:
+    """Return the device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; DeviceError if absent."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    count = torch.cuda.device_count()
+    index = int(name.partition(":")[2] or 0)
+    if name.startswith("cuda") and index >= count:
+        here = f"{count} CUDA device(s)" if count else "no CUDA device"
+        raise DeviceError(f"--amlnn-device {name}: torch sees {here}; use auto or cpu")
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("--amlnn-device mps: torch sees no Apple GPU; use auto or cpu")
+    return torch.device("cuda", index) if name.startswith("cuda") else torch.device(name)
+
+
+@contextmanager
+def settled(device: torch.device, threads: int) -> Iterator[None]:
+    """Compute alike every time, with so many threads; other people's settings come back."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    tuned = torch.backends.cudnn.benchmark
+    # cuBLAS reads this when its first handle is made, which lies ahead of any run
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.backends.cudnn.benchmark = tuned
+
+
+def environment(device: torch.device, threads: int) -> dict[str, object]:
+    """Return what the numbers of a run depend on besides recipe and seed."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version_of(name) for name in PACKAGES},
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "device": str(device),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "threads": threads,
+    }
+
+
+def version_of(package: str) -> str | None:
+    """Return the installed version, None where there is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """Return the processor's model name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor()
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Set the high-water mark back to what is in use now, where the system can."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif STATUS.exists():
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Return the bytes at the high-water mark: of the GPU, else of this process, else None."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    found = re.search(r"VmHWM:\s*(\d+) kB", STATUS.read_text()) if STATUS.exists() else None
+    return int(found[1]) * 1024 if found else None
+
+
+def calibrate(device: torch.device) -> float:
+    """Return the median seconds of a small convolution there and back again.
+
+    It tells a slow machine from a slow model: the same work, beside every run.
+    """
+    net = torch.nn.Conv2d(64, 64, 3, padding=1, device=device)
+    pictures = torch.ones(8, 64, 32, 32, device=device)
+    seconds = []
+    for _ in range(5):
+        start = perf_counter()
+        net(pictures).sum().backward()
+        assert net.bias is not None
+        assert net.bias.grad is not None
+        net.bias.grad.sum().item()  # the number is not there before the device is done
+        seconds.append(perf_counter() - start)
+    return median(seconds)

@@ -1,0 +1,201 @@
+"""Limits that a result must keep, and the judgement whether it does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pytest_amlnn.result import MACHINE_METRICS, METRICS, SHARES, Result
+
+PASSED, REGRESSED, NOT_COMPARABLE = "passed", "regressed", "not comparable"
+SEVERITY = (PASSED, NOT_COMPARABLE, REGRESSED)
+PROFILES = ("quick", "seed", "full")
+
+
+class GateError(Exception):
+    """A file of limits that cannot be used; the message names file, line and remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Bounds on the mean of one metric of one case."""
+
+    case: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    where: str = ""
+    """File and line, for messages."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """One limit, the value that was measured, and what follows."""
+
+    limit: Limit
+    value: float | None
+    verdict: str
+
+    def __str__(self) -> str:
+        limit = self.limit
+        sides = (("at least", limit.at_least), ("at most", limit.at_most))
+        needs = " and ".join(f"{side} {bound:g}" for side, bound in sides if bound is not None)
+        value = "no value" if self.value is None else f"{self.value:.4g}"
+        text = f"{limit.case}: {self.verdict}: {limit.metric} is {value}, needs {needs}"
+        return f"{text} ({limit.where})" if limit.where else text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the gate says of a result."""
+
+    name: str | None
+    """The worst judgement; None where the case has no limit or the gate is off."""
+    judgements: tuple[Judgement, ...] = ()
+    enforced: bool = True
+
+    @property
+    def passed(self) -> bool:
+        """Whether the item may be green."""
+        return not (self.enforced and self.name == REGRESSED)
+
+    @property
+    def message(self) -> str:
+        """Each limit that was not kept, with case, metric, value and limit."""
+        return "\n".join(str(j) for j in self.judgements if j.verdict != PASSED)
+
+    def __repr__(self) -> str:
+        return self.message or str(self.name)
+
+
+def judge(result: Result, limits: Iterable[Limit], *, enforced: bool = True) -> Verdict:
+    """Hold a result against its limits."""
+    judgements = tuple(
+        judge_one(result, limit) for limit in limits if limit.case == result.id
+    )
+    names = [judgement.verdict for judgement in judgements]
+    worst = max(names, key=SEVERITY.index) if names else None
+    return Verdict(name=worst, judgements=judgements, enforced=enforced)
+
+
+def judge_one(result: Result, limit: Limit) -> Judgement:
+    """Hold one metric's mean against its bounds; times of contended runs prove nothing."""
+    value = result.metrics[limit.metric].mean
+    if result.contended and limit.metric in MACHINE_METRICS:
+        verdict = NOT_COMPARABLE
+    else:
+        verdict = PASSED if keeps(value, limit) else REGRESSED
+    return Judgement(limit=limit, value=value, verdict=verdict)
+
+
+def keeps(value: float | None, limit: Limit) -> bool:
+    """Return whether a value lies within the bounds; no value does not."""
+    if value is None:
+        return False
+    low = limit.at_least is None or value >= limit.at_least
+    return low and (limit.at_most is None or value <= limit.at_most)
+
+
+def to_plain(limit: Limit) -> dict[str, Any]:
+    """Return the limit as JSON-ready data."""
+    return asdict(limit)
+
+
+def load(path: Path, profile: str) -> tuple[Limit, ...]:
+    """Read the limits of one profile; all profiles are checked.
+
+    Raises GateError for a file that cannot be read, is no TOML, or holds a limit
+    that nothing could be held against.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise GateError(f"{path}: {error.strerror}; --amlnn-gates names the file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GateError(f"{path}: not TOML: {error}") from error
+    read = {name: limits_of(name, cases, path, text) for name, cases in tables.items()}
+    return tuple(read.get(profile, ()))
+
+
+def limits_of(profile: str, cases: Any, path: Path, text: str) -> list[Limit]:
+    """Return the limits under one profile's heading."""
+    if profile not in PROFILES or not isinstance(cases, dict):
+        known = ", ".join(f"[{name}]" for name in PROFILES)
+        raise GateError(f"{at(path, text, profile)}: '{profile}' is no profile; use {known}")
+    return [
+        limit_of(case, metric, bounds, at(path, text, profile, case, metric))
+        for case, metrics in cases.items()
+        for metric, bounds in table(metrics, at(path, text, profile, case)).items()
+    ]
+
+
+def table(value: Any, where: str) -> Mapping[str, Any]:
+    """Return the value if it is a table, as every level above the bounds must be."""
+    if not isinstance(value, dict):
+        raise GateError(f"{where}: needs a table such as test_accuracy = {{ at_least = 0.5 }}")
+    return value
+
+
+def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
+    """Return one limit, checked as far as it can be without its case."""
+    bounds = table(bounds, where)
+    known = sorted({name for names in METRICS.values() for name in names})
+    if metric not in known:
+        raise GateError(f"{where}: unknown metric '{metric}'{hint(metric, known)}")
+    if not bounds or not bounds.keys() <= {"at_least", "at_most"}:
+        raise GateError(f"{where}: {metric} needs at_least, at_most or both, nothing else")
+    for side, bound in bounds.items():
+        check_bound(metric, side, bound, where)
+    if bounds.get("at_least", bound) > bounds.get("at_most", bound):
+        raise GateError(f"{where}: {metric}: at_least exceeds at_most, nothing can pass")
+    return Limit(case=case, metric=metric, where=where, **bounds)
+
+
+def check_bound(metric: str, side: str, bound: Any, where: str) -> None:
+    """Refuse a bound that is no number, or that a share of 0..1 cannot meet or miss."""
+    number = isinstance(bound, int | float) and not isinstance(bound, bool)
+    if not number or bound != bound:
+        raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a number")
+    if metric in SHARES and not 0 <= bound <= 1:
+        raise GateError(f"{where}: {metric}: {side} is {bound:g}, needs a share from 0 to 1")
+
+
+def unknown(limits: Iterable[Limit], tasks: Mapping[str, str], function: str) -> list[str]:
+    """Return what is wrong with limits on one test function's cases, in words.
+
+    `tasks` holds the task of every case that the function has in this profile, by id.
+    """
+    mine = [limit for limit in limits if limit.case.split("[")[0] == function]
+    wrong = []
+    for limit in mine:
+        if limit.case not in tasks:
+            remedy = hint(limit.case, sorted(tasks))
+            wrong.append(f"{limit.where}: no case '{limit.case}' in this profile{remedy}")
+        elif limit.metric not in METRICS[tasks[limit.case]]:
+            task = tasks[limit.case]
+            wrong.append(f"{limit.where}: '{limit.metric}' is no metric of a {task} case")
+    return wrong
+
+
+def hint(name: str, known: list[str]) -> str:
+    """Return the known name that comes nearest, as a question."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+
+
+def at(path: Path, text: str, *keys: str) -> str:
+    """Return file and line of nested keys: tomllib keeps no positions, so look for them."""
+    number = 0
+    lines = text.splitlines()
+    for key in keys:
+        word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
+        rest = range(max(number - 1, 0), len(lines))
+        code = (i + 1 for i in rest if word.search(lines[i].partition("#")[0]))
+        number = next(code, number)
+    return f"{path}:{number}"

@@ -1,0 +1,33 @@
+"""Hooks that a conftest.py may implement to tell the plugin of its datasets."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_amlnn.case import Case
+from pytest_amlnn.options import Options
+
+
+def pytest_amlnn_check(options: Options) -> None:
+    """Check the data that the options name; raise DataError where they cannot be used.
+
+    Called once, before collection, in the process that the user started; the error
+    ends pytest with its message and exit status 4::
+
+        def pytest_amlnn_check(options):
+            if options.data and not Path(options.data).exists():
+                raise DataError(f"--amlnn-data {options.data}: no such file")
+    """
+
+
+@pytest.hookspec(firstresult=True)
+def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:
+    """Return why a case cannot run on this machine, with the command that mends it.
+
+    None lets it run. Called at collection for every case, in every process, so it must
+    be quick and answer alike everywhere::
+
+        def pytest_amlnn_unavailable(case, options):
+            if case.dataset == "tiles" and not TILES.exists():
+                return "tiles are not on this machine; `make tiles` gets them"
+    """

@@ -1,0 +1,64 @@
+"""Reports: pure functions of what a run directory holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pytest_amlnn import store
+from pytest_amlnn.gate import Limit
+from pytest_amlnn.result import Result, gather
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """Everything that a report may tell of one run directory."""
+
+    plan: dict[str, Any]
+    environment: dict[str, Any]
+    results: tuple[Result, ...]
+
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """The limits that the sweep was started with; none with the gate off."""
+        return tuple(Limit(**limit) for limit in self.plan["limits"])
+
+    @property
+    def skipped(self) -> list[dict[str, str]]:
+        """Cases that could not run on this machine, with the reason."""
+        return [
+            {"id": case["id"], "reason": case["skip"]}
+            for case in self.plan["cases"]
+            if case["skip"]
+        ]
+
+    @property
+    def missing(self) -> list[dict[str, str]]:
+        """Cases that were to run and have no run, for whatever reason."""
+        done = {result.id for result in self.results}
+        return [
+            {"id": case["id"], "reason": "planned, but no run ended"}
+            for case in self.plan["cases"]
+            if not case["skip"] and case["id"] not in done
+        ]
+
+
+def read(folder: Path) -> Sweep:
+    """Read a run directory; StoreError where it is none."""
+    return Sweep(
+        plan=store.load_plan(folder),
+        environment=store.load_environment(folder),
+        results=tuple(gather(store.load_runs(folder))),
+    )
+
+
+def write(folder: Path) -> Sweep:
+    """Render all reports of a run directory into it."""
+    from pytest_amlnn.report import benchmark, markdown, summary
+
+    sweep = read(folder)
+    store.write_json(folder / "summary.json", summary.plain(sweep))
+    store.write_json(folder / "benchmark.json", benchmark.plain(sweep))
+    store.write(folder / "report.md", markdown.text(sweep).encode())
+    return sweep

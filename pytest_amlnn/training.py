@@ -1,0 +1,369 @@
+"""Train one case with one seed, from fresh weights to a tested net."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pytest_amlnn import classification, forecast
+from pytest_amlnn.case import Case, Recipe, to_plain
+from pytest_amlnn.clock import Stopwatch
+from pytest_amlnn.data import Data, Split, Splits
+from pytest_amlnn.device import (
+    calibrate,
+    environment,
+    peak_memory,
+    reset_peak_memory,
+    settled,
+)
+from pytest_amlnn.progress import Progress
+from pytest_amlnn.result import FINISHED, Epoch, Run
+
+TASKS: dict[str, ModuleType] = {"classification": classification, "forecast": forecast}
+Examples = dict[str, np.ndarray]
+Batch = tuple[Tensor, Tensor]
+
+EVALUATION_BATCH = 256
+STEPS_BETWEEN_CHECKS = 50
+"""Steps after which a loss that is no number is noticed; asking makes the device wait."""
+
+
+def train(
+    case: Case,
+    data: Data,
+    *,
+    id: str,
+    seed: int,
+    device: torch.device,
+    progress: Progress,
+    contended: bool = False,
+) -> tuple[Run, Examples]:
+    """Train to early stopping, restore the best weights, test once.
+
+    Returns the run, and for every test example what the net said of it. Equal cases,
+    seeds, devices and versions of torch give equal numbers, bit for bit.
+    """
+    recipe, task = case.recipe, TASKS[case.task]
+    epochs: list[Epoch] = []
+    metrics: dict[str, Any] = {}
+    examples: Examples = {}
+    with settled(device, recipe.threads):
+        calibration = calibrate(device)
+        reset_peak_memory(device)
+        watch = Stopwatch(device)
+        with watch.part("prepare"):
+            splits = data(seed)
+        with watch.part("build"):
+            torch.manual_seed(seed_of(seed))
+            net = task.network(case.build(task.outputs(splits)), device)
+            optimizer = optimizer_of(net, recipe)
+            best = copy.deepcopy(net.state_dict())
+            metrics |= size_of(net, batch_of(splits.train, np.arange(1), splits, case, device))
+        while not stop_reason(epochs, recipe):
+            number = len(epochs) + 1
+            with watch.part("train"):
+                batches = epoch_of_batches(splits, case, seed, number, device)
+                trained = train_epoch(net, optimizer, batches, case, number, splits, progress)
+            with watch.part("evaluate"):
+                validated = evaluate(net, splits.validation, splits, case, device)
+            epochs.append(epoch_of(trained, validated, recipe, number, watch, epochs))
+            progress.epoch(number, epochs[-1])
+            with watch.part("checkpoint"):
+                if best_epoch(epochs) == number:
+                    best = copy.deepcopy(net.state_dict())
+        with watch.part("evaluate"):
+            if not diverged(epochs):
+                net.load_state_dict(best)
+                answers, _ = predict(net, splits.test, splits, case, device)
+                scores, examples = task.score(answers, splits, recipe)
+                metrics |= scores | learned(epochs)
+        metrics |= costs(epochs, watch, len(splits.train), device)
+    complaint = task.implausible(examples, splits) if examples else None
+    run = Run(
+        id=id,
+        seed=seed,
+        case=to_plain(case),
+        status="diverged" if diverged(epochs) else "implausible" if complaint else FINISHED,
+        reason=complaint or stop_reason(epochs, recipe),
+        epochs=tuple(epochs),
+        best_epoch=best_epoch(epochs),
+        metrics=metrics,
+        parts=watch.parts,
+        data=task.facts(splits),
+        init=case.init,
+        precision=precision_on(device, recipe),
+        environment=environment(device, recipe.threads),
+        calibration_seconds=calibration,
+        contended=contended,
+    )
+    return run, examples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What the steps of one epoch leave behind, summed up."""
+
+    loss: float
+    accuracy: float | None
+    gradient_norm: float
+    steps: int
+
+
+def train_epoch(
+    net: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    batches: Iterator[Batch],
+    case: Case,
+    number: int,
+    splits: Splits,
+    progress: Progress,
+) -> Trained:
+    """Take one step for each batch; sums stay on the device until the epoch is over."""
+    recipe, task = case.recipe, TASKS[case.task]
+    steps = steps_of(len(splits.train), recipe)
+    parameters = list(net.parameters())
+    losses, hits, norms, seen = [], [], [], 0
+    net.train()
+    for step, (inputs, targets) in enumerate(batches):
+        set_rate(optimizer, rate(recipe, (number - 1 + (step + 0.5) / steps) / recipe.epochs))
+        with precise(inputs.device, recipe):
+            outputs = net(inputs)
+        loss = task.loss(outputs, targets, recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(clip(parameters, recipe.clip_norm))
+        optimizer.step()
+        losses.append(loss.detach() * len(targets))
+        hits.append(task.hits(outputs.detach(), targets))
+        seen += len(targets)
+        progress.step(number, step + 1, steps, seen)
+        if step % STEPS_BETWEEN_CHECKS == 0 and not losses[-1].isfinite():
+            break
+    return Trained(
+        loss=torch.stack(losses).sum().item() / seen,
+        accuracy=None if hits[0] is None else torch.stack(hits).sum().item() / seen,
+        gradient_norm=torch.stack(norms).mean().item(),
+        steps=len(losses),
+    )
+
+
+def epoch_of(
+    trained: Trained,
+    validated: tuple[float, float | None],
+    recipe: Recipe,
+    number: int,
+    watch: Stopwatch,
+    earlier: Sequence[Epoch],
+) -> Epoch:
+    """Put together what is recorded of one epoch."""
+    spent = {
+        part: watch.parts[part] - math.fsum(epoch.seconds[part] for epoch in earlier)
+        for part in ("train", "evaluate")
+    }
+    return Epoch(
+        train_loss=trained.loss,
+        train_accuracy=trained.accuracy,
+        val_loss=validated[0],
+        val_accuracy=validated[1],
+        learning_rate=rate(recipe, (number - 0.5 / trained.steps) / recipe.epochs),
+        gradient_norm=trained.gradient_norm,
+        steps=trained.steps,
+        seconds=spent,
+    )
+
+
+def stop_reason(epochs: Sequence[Epoch], recipe: Recipe) -> str:
+    """Say why training is over after these epochs; nothing as long as it goes on."""
+    if not epochs:
+        return ""
+    done = len(epochs)
+    if diverged(epochs):
+        rate = f"learning rate {epochs[-1].learning_rate:.3g}"
+        return f"the loss of epoch {done} is not a finite number ({rate}); try a lower one"
+    if done == recipe.epochs:
+        return f"the budget of {done} epochs is used up"
+    best = best_epoch(epochs) or 0
+    # annealing lowers the loss late, so the first half of the schedule is not held against it
+    waited = done - max(best, recipe.epochs // 2)
+    if waited >= recipe.patience:
+        return f"no lower validation loss for {done - best} epochs"
+    return ""
+
+
+def diverged(epochs: Sequence[Epoch]) -> bool:
+    """Return whether the last epoch ended with a loss that is no finite number."""
+    return not (math.isfinite(epochs[-1].train_loss) and math.isfinite(epochs[-1].val_loss))
+
+
+def best_epoch(epochs: Sequence[Epoch]) -> int | None:
+    """Return the number, from 1, of the first epoch with the lowest validation loss."""
+    losses = [(epoch.val_loss, i) for i, epoch in enumerate(epochs, 1)]
+    finite = [pair for pair in losses if math.isfinite(pair[0])]
+    return min(finite)[1] if finite else None
+
+
+def rate(recipe: Recipe, progress: float) -> float:
+    """Return the learning rate at `progress` in 0..1: up in a line, down in a half cosine."""
+    if progress < recipe.warmup:
+        return recipe.learning_rate * progress / recipe.warmup
+    annealed = (progress - recipe.warmup) / (1 - recipe.warmup)
+    return recipe.learning_rate * (1 + math.cos(math.pi * annealed)) / 2
+
+
+def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
+    """Use this learning rate from now on."""
+    for group in optimizer.param_groups:
+        group["lr"] = value
+
+
+def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer; weight decay leaves biases and norms alone."""
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def clip(parameters: Sequence[nn.Parameter], limit: float | None) -> Tensor:
+    """Return the norm of the whole gradient, after scaling it down to the limit."""
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if limit is not None:
+        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+    return norm
+
+
+def seed_of(*numbers: int) -> int:
+    """Mix a run's seed with an epoch's number into a seed that looks like no other."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def steps_of(examples: int, recipe: Recipe) -> int:
+    """Return the steps of an epoch; a last batch of one is left out: norms need two."""
+    full, rest = divmod(examples, recipe.batch_size)
+    return full + (rest > 1)
+
+
+def epoch_of_batches(
+    splits: Splits, case: Case, seed: int, number: int, device: torch.device
+) -> Iterator[Batch]:
+    """Yield the training batches of one epoch; every draw follows from (seed, epoch)."""
+    drawn = seed_of(seed, number)
+    torch.manual_seed(drawn)  # for dropout
+    generator = torch.Generator().manual_seed(drawn)
+    order = torch.randperm(len(splits.train), generator=generator).numpy()
+    size = case.recipe.batch_size
+    for step in range(steps_of(len(order), case.recipe)):
+        chosen = order[step * size : (step + 1) * size]
+        yield batch_of(splits.train, chosen, splits, case, device, generator)
+
+
+def batch_of(
+    split: Split,
+    chosen: np.ndarray,
+    splits: Splits,
+    case: Case,
+    device: torch.device,
+    generator: torch.Generator | None = None,
+) -> Batch:
+    """Return the chosen examples as the case's task feeds them to a net."""
+    task = TASKS[case.task]
+    made: Batch = task.batch(split, chosen, splits, case.recipe, device, generator)
+    return made
+
+
+def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
+    """Compute in the recipe's precision for this kind of device."""
+    lower = precision_on(device, recipe) == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+
+
+def precision_on(device: torch.device, recipe: Recipe) -> str:
+    """Return the recipe's precision for this kind of device."""
+    return recipe.precision_cuda if device.type == "cuda" else recipe.precision
+
+
+def predict(
+    net: nn.Module, split: Split, splits: Splits, case: Case, device: torch.device
+) -> Batch:
+    """Return the net's outputs and the targets for all examples of a split, in order."""
+    net.eval()
+    outputs, targets = [], []
+    with torch.inference_mode():
+        for start in range(0, len(split), EVALUATION_BATCH):
+            chosen = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
+            inputs, wanted = batch_of(split, chosen, splits, case, device)
+            with precise(device, case.recipe):
+                outputs.append(net(inputs).float())
+            targets.append(wanted)
+    return torch.cat(outputs), torch.cat(targets)
+
+
+def evaluate(
+    net: nn.Module, split: Split, splits: Splits, case: Case, device: torch.device
+) -> tuple[float, float | None]:
+    """Return loss and accuracy on a split; no accuracy for a forecast."""
+    task = TASKS[case.task]
+    outputs, targets = predict(net, split, splits, case, device)
+    hits = task.hits(outputs, targets)
+    loss = task.loss(outputs, targets).item()
+    return loss, None if hits is None else hits.item() / len(targets)
+
+
+def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
+    """Count parameters, and the operations of one example's forward pass.
+
+    A multiply-add counts as 2. The fused recurrent kernels are opaque to the counter,
+    so they are switched off for this one example.
+    """
+    net.eval()
+    plain_cells = torch.backends.mkldnn.flags(enabled=False)  # type: ignore[no-untyped-call]
+    plain_cells_cuda = torch.backends.cudnn.flags(enabled=False)
+    with torch.no_grad(), plain_cells, plain_cells_cuda, FlopCounterMode(display=False) as count:
+        net(one[0])
+    parameters = sum(p.numel() for p in net.parameters())
+    return {"parameters": parameters, "flops_per_sample": count.get_total_flops()}
+
+
+def learned(epochs: Sequence[Epoch]) -> dict[str, float | None]:
+    """Return the accuracies of the epoch whose weights were kept."""
+    kept = epochs[(best_epoch(epochs) or len(epochs)) - 1]
+    if kept.train_accuracy is None:
+        return {}
+    return {"train_accuracy": kept.train_accuracy, "val_accuracy": kept.val_accuracy}
+
+
+def costs(
+    epochs: Sequence[Epoch], watch: Stopwatch, examples: int, device: torch.device
+) -> dict[str, float | int | None]:
+    """Return what the run took in time and memory."""
+    seconds = watch.parts["train"]
+    steps = sum(epoch.steps for epoch in epochs)
+    return {
+        "train_seconds": seconds,
+        "wall_seconds": watch.wall_seconds,
+        "seconds_per_step": seconds / steps,
+        "samples_per_second": examples * len(epochs) / seconds,
+        "epochs": len(epochs),
+        "peak_memory_bytes": peak_memory(device),
+    }
