@@ -1,10 +1,9 @@
 """Wiring: which dataset a case of this repository is trained on."""
 
-from pathlib import Path
-
 import pytest
-from amlnn_datasets import shapes
+
 from amlnn_datasets import series as synthetic
+from amlnn_datasets import shapes
 from amlnn_datasets import tiny_imagenet as archive
 from pytest_amlnn import Case, DataError
 from pytest_amlnn.data import Data
@@ -13,9 +12,10 @@ from pytest_amlnn.plugin import options_of
 
 
 def pytest_amlnn_check(options: Options) -> None:
-    """Check the archive that --amlnn-data names, before anything is trained."""
-    if options.data is not None:
-        archive.check(Path(options.data))
+    """Check the archive that cases of this profile may be trained on, before any is."""
+    path = archive.located(options.data)
+    if path is not None and (options.data or options.profile != "quick"):
+        archive.check(path)
 
 
 def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:

@@ -1,4 +1,4 @@
-"""Deep recurrent net: two stacked layers of simple cells (Elman 1990, doi:10.1207/s15516709cog1402_1)."""
+"""Deep recurrent net: two layers of simple cells (Elman 1990, Cognitive Science 14)."""
 
 from torch import nn
 

@@ -1,7 +1,8 @@
 """Convolutional nets on pictures: each learns what its limits say."""
 
-import amlnn_models
 import pytest
+
+import amlnn_models
 
 
 @pytest.mark.amlnn_cases(amlnn_models, family="cnn")

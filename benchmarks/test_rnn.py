@@ -1,7 +1,8 @@
 """Recurrent nets on synthetic series: each forecasts as well as its limits say."""
 
-import amlnn_models
 import pytest
+
+import amlnn_models
 
 
 @pytest.mark.amlnn_cases(amlnn_models, family="rnn")

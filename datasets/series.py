@@ -78,9 +78,7 @@ def trend(points: int, _stream: RandomState, *, slope: float, start: float = 0) 
     return certain(start + slope * steps(points))
 
 
-def season(
-    points: int, _stream: RandomState, *, period: float, amplitude: float
-) -> Part:
+def season(points: int, _stream: RandomState, *, period: float, amplitude: float) -> Part:
     """Repeat a sine every `period` steps."""
     return certain(amplitude * wave(points, period))
 
@@ -136,9 +134,7 @@ def regime(
     return follow(scale * shocks, [coefficients[one] for one in now], scale=scale)
 
 
-def follow(
-    shocks: Floats, coefficients: Sequence[Sequence[float]], *, scale: float
-) -> Part:
+def follow(shocks: Floats, coefficients: Sequence[Sequence[float]], *, scale: float) -> Part:
     """Run a linear recursion from rest, with the coefficients of each step."""
     past = [0.0] * len(coefficients[0])
     expected = np.empty_like(shocks)
@@ -197,9 +193,7 @@ PRESETS: Mapping[str, Preset] = {
             terms={
                 "level": partial(trend, slope=0, start=5),
                 # a damped cycle of 12 steps: 2 r cos(2 pi / 12) and -r^2, r = 0.9
-                "cycle": partial(
-                    autoregression, coefficients=(1.5588, -0.81), scale=0.2
-                ),
+                "cycle": partial(autoregression, coefficients=(1.5588, -0.81), scale=0.2),
             },
         ),
         Preset(
@@ -259,8 +253,7 @@ def generate(preset: str, *, points: int, seed: int) -> Generated:
 def compose(preset: Preset, *, points: int, seed: int) -> Generated:
     """Add up the terms of a preset, in the order of their names."""
     parts = [
-        term(points, stream(preset, name, seed))
-        for name, term in sorted(preset.terms.items())
+        term(points, stream(preset, name, seed)) for name, term in sorted(preset.terms.items())
     ]
     return Generated(
         values=np.sum([part.values for part in parts], axis=0),

@@ -170,10 +170,10 @@ def splits(*, size: int, classes: int, validation: int) -> Pictures:
     test are the same for every size. Raises ValueError where `classes` exceeds the
     number of classes or does not divide `size`.
     """
-    if not 2 <= classes <= len(CLASSES) or size % classes or size < classes:
+    if not 2 <= classes <= len(CLASSES) or size % classes or min(size, validation) < 1:
         raise ValueError(
-            f"shapes has {len(CLASSES)} classes, each with equally many pictures; "
-            f"size={size} with classes={classes} cannot be had"
+            f"shapes has {len(CLASSES)} classes, each with equally many pictures;"
+            f" size={size} with classes={classes} and validation={validation} cannot be had"
         )
     tests = split("test", classes, 0, TEST_PER_CLASS)
     held_out = split("validation", classes, TEST_PER_CLASS, validation)

@@ -60,6 +60,12 @@ class Recipe:
         for name in ("epochs", "batch_size", "patience", "resolution", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}, needs 1 or more")
+        if not self.learning_rate >= 0:
+            raise ValueError(f"recipe: learning_rate is {self.learning_rate}, needs 0 or more")
+        if self.optimizer not in ("sgd", "adam", "adamw"):
+            raise ValueError(
+                f"recipe: optimizer is {self.optimizer!r}, needs sgd, adam or adamw"
+            )
         if not 0 <= self.warmup < 1:
             raise ValueError(f"recipe: warmup is {self.warmup}, needs 0 <= warmup < 1")
 

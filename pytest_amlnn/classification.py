@@ -53,7 +53,9 @@ def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     columns = (torch.arange(width) + moves[1]).clamp(0, width - 1)
     columns = torch.where(mirrored, columns.flip(1), columns)
     picture = torch.arange(count, device=pixels.device)[:, None, None]
-    return pixels[picture, rows[:, :, None].to(pixels.device), columns[:, None].to(pixels.device)]
+    return pixels[
+        picture, rows[:, :, None].to(pixels.device), columns[:, None].to(pixels.device)
+    ]
 
 
 def normalise(pixels: Tensor, recipe: Recipe) -> Tensor:

@@ -18,7 +18,7 @@ class Split:
     """Examples of one split, read by row so that a memory map is never copied whole."""
 
     inputs: npt.NDArray[np.generic]
-    """Inputs of all examples: uint8 (n, height, width, 3) pictures, or float64 (n, window) series."""
+    """Of all examples: uint8 (n, height, width, 3) pictures, or float64 (n, window) series."""
     rows: npt.NDArray[np.int64]
     """The rows of `inputs` that belong to this split, in order."""
     targets: npt.NDArray[np.generic]
@@ -55,10 +55,10 @@ class Series:
     scale: float
     """Standard deviation of the training points, in original units."""
     naive_error: float
-    """Mean absolute error of the seasonal naive forecast on the training points (MASE's divisor)."""
+    """Mean absolute error of the seasonal naive forecast in training: MASE's divisor."""
     forecasts: Mapping[str, npt.NDArray[np.float64]]
-    """Forecasts to compare with, one value for each test target: `oracle`, `last_value`, `seasonal_naive`,
-    `autoregression`."""
+    """Forecasts to compare with, one value for each test target: `oracle`, `last_value`,
+    `seasonal_naive`, `autoregression`."""
     noise_scale: npt.NDArray[np.float64]
     """Standard deviation of the noise in each test target, in original units."""
     facts: Mapping[str, object] = field(default_factory=dict)

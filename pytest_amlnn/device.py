@@ -14,7 +14,15 @@ from time import perf_counter
 
 import torch
 
-PACKAGES = ("pytest-amlnn", "torch", "torchvision", "timm", "numpy", "pytest", "pytest-benchmark")
+PACKAGES = (
+    "pytest-amlnn",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pytest",
+    "pytest-benchmark",
+)
 STATUS = Path("/proc/self/status")
 
 
@@ -39,19 +47,20 @@ def resolve(name: str) -> torch.device:
 @contextmanager
 def settled(device: torch.device, threads: int) -> Iterator[None]:
     """Compute alike every time, with so many threads; other people's settings come back."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads_before, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     tuned = torch.backends.cudnn.benchmark
     # cuBLAS reads this when its first handle is made, which lies ahead of any run
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # 2 is "error"; use_deterministic_algorithms would import torch's compiler, 2 seconds
+    torch.set_deterministic_debug_mode(2)
     torch.backends.cudnn.benchmark = False
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_num_threads(threads_before)
+        torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -10,11 +11,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from pytest_amlnn.options import PROFILES
 from pytest_amlnn.result import MACHINE_METRICS, METRICS, SHARES, Result
 
 PASSED, REGRESSED, NOT_COMPARABLE = "passed", "regressed", "not comparable"
 SEVERITY = (PASSED, NOT_COMPARABLE, REGRESSED)
-PROFILES = ("quick", "seed", "full")
 
 
 class GateError(Exception):
@@ -75,9 +76,7 @@ class Verdict:
 
 def judge(result: Result, limits: Iterable[Limit], *, enforced: bool = True) -> Verdict:
     """Hold a result against its limits."""
-    judgements = tuple(
-        judge_one(result, limit) for limit in limits if limit.case == result.id
-    )
+    judgements = tuple(judge_one(result, limit) for limit in limits if limit.case == result.id)
     names = [judgement.verdict for judgement in judgements]
     worst = max(names, key=SEVERITY.index) if names else None
     return Verdict(name=worst, judgements=judgements, enforced=enforced)
@@ -125,12 +124,12 @@ def load(path: Path, profile: str) -> tuple[Limit, ...]:
 
 def limits_of(profile: str, cases: Any, path: Path, text: str) -> list[Limit]:
     """Return the limits under one profile's heading."""
-    if profile not in PROFILES or not isinstance(cases, dict):
-        known = ", ".join(f"[{name}]" for name in PROFILES)
+    if profile not in PROFILES:
+        known = " or ".join(PROFILES)
         raise GateError(f"{at(path, text, profile)}: '{profile}' is no profile; use {known}")
     return [
         limit_of(case, metric, bounds, at(path, text, profile, case, metric))
-        for case, metrics in cases.items()
+        for case, metrics in table(cases, at(path, text, profile)).items()
         for metric, bounds in table(metrics, at(path, text, profile, case)).items()
     ]
 
@@ -160,8 +159,8 @@ def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
 def check_bound(metric: str, side: str, bound: Any, where: str) -> None:
     """Refuse a bound that is no number, or that a share of 0..1 cannot meet or miss."""
     number = isinstance(bound, int | float) and not isinstance(bound, bool)
-    if not number or bound != bound:
-        raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a number")
+    if not number or not math.isfinite(bound):
+        raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a finite number")
     if metric in SHARES and not 0 <= bound <= 1:
         raise GateError(f"{where}: {metric}: {side} is {bound:g}, needs a share from 0 to 1")
 
@@ -191,11 +190,20 @@ def hint(name: str, known: list[str]) -> str:
 
 def at(path: Path, text: str, *keys: str) -> str:
     """Return file and line of nested keys: tomllib keeps no positions, so look for them."""
-    number = 0
-    lines = text.splitlines()
-    for key in keys:
-        word = re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])")
-        rest = range(max(number - 1, 0), len(lines))
-        code = (i + 1 for i in rest if word.search(lines[i].partition("#")[0]))
-        number = next(code, number)
-    return f"{path}:{number}"
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    start = 0
+    for count in range(len(keys), 0, -1):  # the heading that names most of them comes first
+        found = first_line(lines, 0, keys[:count])
+        if found is not None:
+            start = found
+            break
+    for key in keys[count:]:
+        start = first_line(lines, start, (key,)) or start
+    return f"{path}:{start + 1}"
+
+
+def first_line(lines: list[str], start: int, keys: tuple[str, ...]) -> int | None:
+    """Return the index of the first line that holds all of these keys as whole words."""
+    words = [re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])") for key in keys]
+    rest = range(start, len(lines))
+    return next((i for i in rest if all(word.search(lines[i]) for word in words)), None)

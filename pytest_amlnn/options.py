@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 PROFILES = ("quick", "seed", "full")
+LARGEST = 2**31
+"""Seeds that follow the first one must still be seeds: numpy's end at 2**32."""
 GATES = ("off", "report", "enforce")
 
 
@@ -96,9 +98,9 @@ def device(text: str) -> str:
 
 def whole(name: str, text: str, *, least: int) -> int:
     """Return a whole number of at least `least`."""
-    if str(text).isdecimal() and int(text) >= least:
+    if str(text).isdecimal() and least <= int(text) < LARGEST:
         return int(text)
-    raise OptionError(wrong(name, text, f"a whole number from {least} up"))
+    raise OptionError(wrong(name, text, f"a whole number from {least} up, below 2**31"))
 
 
 def wrong(name: str, value: object, needs: str) -> str:

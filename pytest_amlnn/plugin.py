@@ -7,13 +7,14 @@ run of the environment that it is installed in.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn import gate as gates
 from pytest_amlnn import hooks, report, store
@@ -36,6 +37,8 @@ class Session:
     limits: tuple[gates.Limit, ...]
     known: dict[str, dict[str, str]] = field(default_factory=dict)
     """By test function, the task of each case that it has in this profile."""
+    nodes: dict[str, list[str]] = field(default_factory=dict)
+    """By case key, the items that bear it; a run directory can hold only one."""
     datasets: set[str] = field(default_factory=set)
     """Names of those that the record of the machine holds already."""
 
@@ -118,7 +121,9 @@ def check_surroundings(options: Options) -> None:
 def limits_for(options: Options) -> tuple[gates.Limit, ...]:
     """Return the profile's limits; none with the gate off, or without the default file."""
     wanted = options.gates_named or options.gates.exists()
-    return gates.load(options.gates, options.profile) if wanted and options.gate != "off" else ()
+    return (
+        gates.load(options.gates, options.profile) if wanted and options.gate != "off" else ()
+    )
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -165,6 +170,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash[SESSION]
     for item in filter(trains, items):
         case = case_of(item)
+        session.nodes.setdefault(store.key(item.name), []).append(item.nodeid)
         time_by_training(item, case)
         if case is None:
             continue
@@ -195,6 +201,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         "options": {name: getattr(options, name) for name in kept},
         "limits": [gates.to_plain(limit) for limit in mine.limits],
         "cases": cases,
+        "commit": get_commit_info(),
     }
     store.save_plan(options.out, plan)
 
@@ -239,11 +246,20 @@ def train(
     """
     session = request.config.stash[SESSION]
     options = session.options
+    name, runs = request.node.name, list[Run]()
+    bearers = session.nodes[store.key(name)]
+    if len(bearers) > 1:
+        pytest.fail(
+            f"{name} would be stored in one place with {' and '.join(sorted(bearers))}:"
+            " rename a test function or a case",
+            pytrace=False,
+        )
 
     def train_case(case: Case, data: Data) -> Result:
+        if runs:
+            pytest.fail(f"train was called twice in {name}: an item stores one case")
         first, repeats = options.seed, options.repeats or case.repeats
         seeds = iter(range(first, first + repeats))
-        runs: list[Run] = []
 
         def train_next() -> None:
             run = train_once(request, case, data, next(seeds), device)
@@ -258,7 +274,7 @@ def train(
         result = result_of(tuple(runs))
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
-            pytest.fail(result.trouble, pytrace=False)
+            pytest.fail("\n".join(result.troubles), pytrace=False)
         return result
 
     return train_case
@@ -298,7 +314,10 @@ def progress(request: pytest.FixtureRequest, title: str, epochs: int) -> Any:
     from pytest_amlnn.progress import Frames, Lines, Silent, Tally
 
     plugins = request.config.pluginmanager
-    terminal, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+    terminal, capture = (
+        plugins.getplugin("terminalreporter"),
+        plugins.getplugin("capturemanager"),
+    )
     if terminal is None or workerinput(request.config):
         return Silent()
     tally = Tally(title=title, epochs=epochs)

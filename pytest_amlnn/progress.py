@@ -50,17 +50,22 @@ class Tally:
 
     def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
         """Take note of a step."""
-        if step == 1:
-            self.epoch_started = perf_counter()
         self.number = epoch
         self.share = (epoch - 1 + step / steps) / self.epochs
         self.speed = examples / max(perf_counter() - self.epoch_started, 1e-9)
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Take note of a finished epoch; the next one starts now."""
+        self.last = epoch
+        self.epoch_started = perf_counter()
 
     def line(self) -> str:
         """Return epoch, loss, accuracy, speed and the time left if the budget is used up."""
         parts = [self.title, f"epoch {self.number}/{self.epochs}"]
         if self.last is not None:
-            parts.append(f"loss {self.last.train_loss:.4g}, validation {self.last.val_loss:.4g}")
+            parts.append(
+                f"loss {self.last.train_loss:.4g}, validation {self.last.val_loss:.4g}"
+            )
             if self.last.val_accuracy is not None:
                 parts.append(f"accuracy {self.last.val_accuracy:.1%}")
         left = (perf_counter() - self.started) * (1 / max(self.share, 1e-9) - 1)
@@ -84,7 +89,7 @@ class Lines:
 
     def epoch(self, number: int, epoch: Epoch) -> None:
         """Write a line if one is due."""
-        self.tally.last = epoch
+        self.tally.epoch(epoch)
         if perf_counter() - self.written >= SECONDS_BETWEEN_LINES:
             self.write(self.tally.line())
             self.written = perf_counter()
@@ -120,7 +125,7 @@ class Frames:
 
     def epoch(self, number: int, epoch: Epoch) -> None:
         """Draw the line anew, with the epoch's loss."""
-        self.tally.last = epoch
+        self.tally.epoch(epoch)
         self.draw()
 
     def draw(self) -> None:

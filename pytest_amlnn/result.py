@@ -139,10 +139,10 @@ class Result:
         return any(run.contended for run in self.runs)
 
     @property
-    def trouble(self) -> str:
-        """What went wrong, a line for each run that did not finish."""
+    def troubles(self) -> list[str]:
+        """What went wrong with each run that did not finish."""
         bad = [run for run in self.runs if run.status != FINISHED]
-        return "\n".join(f"{run.id}, seed {run.seed}: {run.status}: {run.reason}" for run in bad)
+        return [f"{run.id}, seed {run.seed}: {run.status}: {run.reason}" for run in bad]
 
 
 def gather(runs: Iterable[Run]) -> list[Result]:

@@ -14,6 +14,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,7 @@ def claim(folder: Path) -> None:
         ) from error
     finally:
         for path in missing:
-            if path.is_dir():
+            with suppress(OSError):  # never made, or in use by somebody else by now
                 path.rmdir()
 
 
@@ -111,16 +112,21 @@ def load_plan(folder: Path) -> dict[str, Any]:
     return read_json(folder / PLAN)
 
 
-def save_run(folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: list[str]) -> None:
+def save_run(
+    folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: list[str]
+) -> None:
     """Write a run that ended, and what it said of each test example.
 
     The JSON comes last: where it stands, all of the run does.
     """
+    import numpy as np
     from safetensors.numpy import save
 
     place = folder / "runs" / key(run.id)
     if examples:
-        content = save(dict(examples), metadata={"names": json.dumps(names)})
+        # safetensors writes an array's memory as it lies, strides or not
+        whole = {name: np.ascontiguousarray(array) for name, array in examples.items()}
+        content = save(whole, metadata={"names": json.dumps(names)})
         write(place / f"{run.seed}.safetensors", content)
     write_json(place / f"{run.seed}.json", result.to_plain(run))
 
@@ -128,11 +134,21 @@ def save_run(folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: 
 def load_runs(folder: Path) -> list[Run]:
     """Read all runs that ended, in order of case and seed."""
     files = sorted(folder.glob("runs/*/*.json"))
-    runs = [result.from_plain(read_json(file)) for file in files]
-    return sorted(runs, key=lambda run: (run.id, run.seed))
+    return sorted(map(load_run, files), key=lambda run: (run.id, run.seed))
 
 
-def save_environment(folder: Path, facts: Mapping[str, Any], datasets: Mapping[str, Any]) -> None:
+def load_run(file: Path) -> Run:
+    """Read one run; StoreError where it is damaged or of another version."""
+    plain = read_json(file)
+    try:
+        return result.from_plain(plain)
+    except (TypeError, KeyError) as error:
+        raise StoreError(f"{file} is no run of this version: {error}") from error
+
+
+def save_environment(
+    folder: Path, facts: Mapping[str, Any], datasets: Mapping[str, Any]
+) -> None:
     """Write the machine's facts, and add datasets to those already known.
 
     Processes of one sweep may open different datasets at the same time.

@@ -333,14 +333,13 @@ def evaluate(
 def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
     """Count parameters, and the operations of one example's forward pass.
 
-    A multiply-add counts as 2. The fused recurrent kernels are opaque to the counter,
-    so they are switched off for this one example.
+    A multiply-add counts as 2. The pass is made on torch's `meta` device, which computes
+    shapes alone: there recurrent cells are not hidden in fused kernels.
     """
     net.eval()
-    plain_cells = torch.backends.mkldnn.flags(enabled=False)  # type: ignore[no-untyped-call]
-    plain_cells_cuda = torch.backends.cudnn.flags(enabled=False)
-    with torch.no_grad(), plain_cells, plain_cells_cuda, FlopCounterMode(display=False) as count:
-        net(one[0])
+    state = {name: value.to("meta") for name, value in net.state_dict().items()}
+    with torch.no_grad(), FlopCounterMode(display=False) as count:
+        torch.func.functional_call(net, state, one[0].to("meta"))
     parameters = sum(p.numel() for p in net.parameters())
     return {"parameters": parameters, "flops_per_sample": count.get_total_flops()}
 

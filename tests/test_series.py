@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from amlnn_datasets import series
-from amlnn_datasets.series import PRESETS, Generated, generate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from amlnn_datasets import series
+from amlnn_datasets.series import PRESETS, Generated, generate
 from pytest_amlnn.data import Series, Split
 
 GOLDEN = json.loads((Path(__file__).parent / "data" / "nike_golden.json").read_text())
@@ -293,9 +293,7 @@ def test_nobody_beats_the_mean_of_pure_noise(seed):
 def test_windows_precede_their_targets(preset, points, spare, test, window, seed):
     """Splits follow each other, share no target, and see only what was before."""
     longest = points + spare
-    found = splits(
-        preset, points=points, longest=longest, test=test, window=window, seed=seed
-    )
+    found = splits(preset, points=points, longest=longest, test=test, window=window, seed=seed)
     values = generate(preset, points=longest + test, seed=seed).values
     parts = found.train, found.validation, found.test
 
@@ -338,9 +336,7 @@ def test_test_block_is_the_same_for_all_sizes(preset):
     assert (short.noise_scale == long.noise_scale).all()
     for name in ("oracle", "last_value", "seasonal_naive"):
         assert (short.forecasts[name] == long.forecasts[name]).all()
-    assert (
-        short.test.inputs[short.test.rows] == long.test.inputs[long.test.rows]
-    ).all()
+    assert (short.test.inputs[short.test.rows] == long.test.inputs[long.test.rows]).all()
 
 
 def fitted(found: Series) -> tuple[float, float, float]:
@@ -411,9 +407,7 @@ def test_looking_one_step_further_hurts():
         )
 
     near = squares(found.forecasts["autoregression"], found.test)
-    far = squares(
-        series.linear(later(found.train), later(found.test)), later(found.test)
-    )
+    far = squares(series.linear(later(found.train), later(found.test)), later(found.test))
 
     # two steps ahead the variance is 1 + 1.5588^2 times that of one step
     assert far.mean() / near.mean() == pytest.approx(3.43, rel=0.15)

@@ -11,7 +11,6 @@ from typing import Any
 
 from pytest_benchmark import __version__
 from pytest_benchmark.stats import Stats
-from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn.report import Sweep
 from pytest_amlnn.result import Result, finite
@@ -25,7 +24,7 @@ def plain(sweep: Sweep) -> dict[str, Any]:
     document: dict[str, Any] = finite(
         {
             "machine_info": {**sweep.environment, "python_packages": packages},
-            "commit_info": get_commit_info(),
+            "commit_info": sweep.plan["commit"],
             "benchmarks": [plain_case(result, nodes) for result in timed],
             "datetime": datetime.now(UTC).isoformat(),
             "version": __version__,
@@ -54,7 +53,11 @@ def plain_case(result: Result, nodes: dict[str, str]) -> dict[str, Any]:
         "params": {"case": case["label"]},
         "param": case["label"],
         "extra_info": {**means, "status": result.status, "contended": result.contended},
-        "options": {"disable_gc": False, "timer": "train_seconds", "min_rounds": len(result.runs)},
+        "options": {
+            "disable_gc": False,
+            "timer": "train_seconds",
+            "min_rounds": len(result.runs),
+        },
         "stats": {**stats.as_dict(), "data": list(stats.data), "iterations": 1},
     }
 

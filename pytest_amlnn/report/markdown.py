@@ -5,7 +5,6 @@ from __future__ import annotations
 from pytest_amlnn.gate import PASSED, judge
 from pytest_amlnn.report import Sweep
 from pytest_amlnn.report.table import escape, tables
-from pytest_amlnn.result import FINISHED
 
 NOTES = (
     "Intervals are 95 %: Student's t over the seeds; Wilson's over the test examples where"
@@ -19,7 +18,7 @@ NOTES = (
 def text(sweep: Sweep) -> str:
     """Return the whole report as Markdown."""
     parts = [heading(sweep)]
-    parts += [f"## {title}\n\n{rows}" for title, rows in tables(sweep, "github")]
+    parts += [f"## {escape(title)}\n\n{rows}" for title, rows in tables(sweep, "github")]
     for title, lines in (
         ("Limits not kept", unkept(sweep)),
         ("Runs in trouble", troubles(sweep)),
@@ -56,5 +55,4 @@ def unkept(sweep: Sweep) -> list[str]:
 
 def troubles(sweep: Sweep) -> list[str]:
     """Return a line for each run that did not finish."""
-    bad = [result for result in sweep.results if result.status != FINISHED]
-    return [line for result in bad for line in result.trouble.splitlines()]
+    return [line for result in sweep.results for line in result.troubles]

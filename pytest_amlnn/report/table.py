@@ -27,9 +27,7 @@ def tables(sweep: Sweep, style: str) -> list[tuple[str, str]]:
 def rows(sweep: Sweep, family: str, dataset: str) -> list[Result]:
     """Return the results of one table: by size, then by model."""
     found = [
-        r
-        for r in sweep.results
-        if (r.case["family"], r.case["dataset"]) == (family, dataset)
+        r for r in sweep.results if (r.case["family"], r.case["dataset"]) == (family, dataset)
     ]
     return sorted(found, key=lambda r: (r.case["size"], r.case["model"], r.id))
 

@@ -1,0 +1,197 @@
+"""Tiny ImageNet from its zip or folder, split three ways."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from amlnn_datasets import picture_archive, picture_cache
+from amlnn_datasets.picture_cache import Entry
+from amlnn_datasets.picture_layout import Layout, layout_of
+from pytest_amlnn.data import DataError, Pictures, Split
+from pytest_amlnn.download import cache_folder, download
+
+URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+SIZE = 248_100_043
+SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+MISSING = (
+    "Tiny ImageNet is not on this machine: `amlnn fetch tiny-imagenet` gets it, or "
+    "--amlnn-data names its zip or folder"
+)
+
+
+def located(given: str | None) -> Path | None:
+    """Return the given archive, else the fetched one if there is one."""
+    if given is not None:
+        return Path(given).expanduser()
+    return _fetched() if _fetched().is_file() else None
+
+
+def fetch(
+    url: str | None = None,
+    to: Path | None = None,
+    *,
+    size: int | None = None,
+    sha256: str | None = None,
+) -> Path:
+    """Download the official archive to where `located` finds it.
+
+    Env `AMLNN_TINY_IMAGENET_URL` names another address; size and SHA-256 of the
+    official file are known only for its own. Raises DownloadError.
+    """
+    url = url or os.environ.get("AMLNN_TINY_IMAGENET_URL") or URL
+    if url == URL:
+        size, sha256 = SIZE, SHA256
+    return download(url, to or _fetched(), size=size, sha256=sha256)
+
+
+def check(path: Path) -> None:
+    """Raise DataError unless an archive is laid out like the original."""
+    mark = picture_archive.fingerprint(path)
+    if picture_cache.recall(_home(), mark) is None:
+        _layout(path, mark)
+
+
+def unavailable(path: Path | None, *, size: int, classes: int, validation: int) -> str | None:
+    """Say why there cannot be such a case; raises DataError as `check` does."""
+    if path is None:
+        return MISSING
+    counts = _counts(path, path.stat().st_mtime_ns if path.exists() else 0)
+    return _shortage(path, counts, _each(size, classes), classes, validation)
+
+
+def splits(path: Path, *, size: int, classes: int, validation: int) -> Pictures:
+    """Return `size` training pictures, `validation` a class, and all of val as test.
+
+    Larger sizes start with the pictures of smaller ones. Raises DataError.
+    """
+    each = _each(size, classes)
+    entry = _prepared(path)
+    layout = Layout(**entry.facts)
+    if shortage := _shortage(path, layout.counts, each, classes, validation):
+        raise DataError(shortage)
+    ends = np.cumsum(layout.counts)[:classes]
+    firsts = ends - layout.counts[:classes]
+    train = _train_part(entry, layout, _rows(firsts, each))
+    late = _train_part(entry, layout, _rows(ends - validation, validation))
+    test = _test_part(entry, layout, classes)
+    counts = {"train": len(train), "validation": len(late), "test": len(test)}
+    return Pictures(
+        train=train,
+        validation=late,
+        test=test,
+        classes=tuple(layout.classes[:classes]),
+        facts={**_facts(path, entry, layout, classes), "counts": counts},
+    )
+
+
+def _home() -> Path:
+    return cache_folder() / "tiny-imagenet"
+
+
+def _fetched() -> Path:
+    return _home() / "tiny-imagenet-200.zip"
+
+
+def _each(size: int, classes: int) -> int:
+    if classes < 1 or size < classes or size % classes:
+        raise ValueError(f"size {size} is no multiple of {classes} classes")
+    return size // classes
+
+
+def _shortage(
+    path: Path, counts: npt.NDArray[np.int64], each: int, classes: int, validation: int
+) -> str | None:
+    if len(counts) < classes:
+        return f"{path.name} holds {len(counts)} classes, {classes} are needed"
+    if (least := min(counts[:classes])) < each + validation:
+        return (
+            f"{path.name} holds {least} training images a class; "
+            f"{each * classes:,} of {classes} classes, with {validation} a class for "
+            f"validation, need {each + validation}; the official archive, which "
+            "`amlnn fetch tiny-imagenet` gets, holds 500"
+        )
+    return None
+
+
+# A session asks this for each of its cases, and its archive stays the same.
+@lru_cache(maxsize=8)
+def _counts(path: Path, modified: int) -> npt.NDArray[np.int64]:
+    """Return how many training pictures there are of each class."""
+    mark = picture_archive.fingerprint(path)
+    entry = picture_cache.recall(_home(), mark)
+    layout = Layout(**entry.facts) if entry else _layout(path, mark)
+    return layout.counts
+
+
+@lru_cache(maxsize=2)
+def _layout(path: Path, fingerprint: str) -> Layout:
+    """Read an archive's layout once for each state that it was seen in."""
+    with picture_archive.opened(path) as archive:
+        return layout_of(archive)
+
+
+def _prepared(path: Path) -> Entry:
+    """Return an archive's decoded pictures, decoding them if nobody has yet."""
+    mark = picture_archive.fingerprint(path)
+    entry = picture_cache.recall(_home(), mark)
+    if entry is None:
+        layout = _layout(path, mark)
+        digest = picture_archive.digest(path)
+        with picture_cache.scratch(_home()) as folder:
+            entry = picture_cache.find(_home(), digest)
+            if entry is None:
+                _decode(path, layout, folder, mark)
+                entry = picture_cache.place(folder, _home(), digest)
+            picture_cache.remember(_home(), mark, entry, path)
+    return entry
+
+
+def _decode(path: Path, layout: Layout, folder: Path, mark: str) -> None:
+    with picture_archive.opened(path) as archive:
+        picture_cache.write(folder, archive, layout.members, asdict(layout))
+    if picture_archive.fingerprint(path) != mark:
+        raise DataError(f"{path}: changed while it was read; start again")
+
+
+def _facts(path: Path, entry: Entry, layout: Layout, classes: int) -> dict[str, object]:
+    return {
+        "name": "tiny-imagenet",
+        "digest": entry.digest,
+        "source": path.absolute().name,
+        "archive_counts": {"train": int(layout.counts.sum()), "val": len(layout.val)},
+        "words": {wnid: layout.words[wnid] for wnid in layout.classes[:classes]},
+    }
+
+
+def _rows(firsts: npt.NDArray[np.int64], each: int) -> npt.NDArray[np.int64]:
+    """Count `each` rows from every first row, one of each class after the other."""
+    return (np.arange(each)[:, None] + firsts).ravel()
+
+
+def _train_part(entry: Entry, layout: Layout, rows: npt.NDArray[np.int64]) -> Split:
+    names = [file for files in layout.train.values() for file in files]
+    return Split(
+        inputs=entry.pictures("train"),
+        rows=rows,
+        targets=np.repeat(np.arange(len(layout.classes)), layout.counts)[rows],
+        names=[names[row] for row in rows],
+    )
+
+
+def _test_part(entry: Entry, layout: Layout, classes: int) -> Split:
+    label_of = {wnid: label for label, wnid in enumerate(layout.classes)}
+    labels = np.array([label_of[wnid] for wnid in layout.val.values()])
+    names = list(layout.val)
+    rows = np.flatnonzero(labels < classes)
+    return Split(
+        inputs=entry.pictures("val"),
+        rows=rows,
+        targets=labels[rows],
+        names=[names[row] for row in rows],
+    )

@@ -1,0 +1,78 @@
+"""Fixtures for the tests, some of which run pytest themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# pytest run inside a test forgets what it imported, and torch cannot be imported twice
+import scipy.special  # noqa: F401
+
+import pytest_amlnn.training  # noqa: F401
+
+pytest_plugins = ["pytester"]
+
+TESTS = Path(__file__).parent
+
+BENCHMARKS = '''
+import pytest
+from small_cases import small_case, squares
+
+CASES = [small_case("one"), small_case("two", batch_size=16)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_small(case, train, gate):
+    """Training ends within the limits."""
+    verdict = gate(train(case, squares()))
+
+    assert verdict.passed, verdict.message
+'''
+
+
+@pytest.fixture(autouse=True)
+def _away_from_home(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache, data or settings."""
+    monkeypatch.setenv("AMLNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.delenv("AMLNN_DATA", raising=False)
+    # a worker's variables would switch pytest-benchmark off in a pytest that a test starts
+    for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def benchmarks(pytester: pytest.Pytester, monkeypatch) -> pytest.Pytester:
+    """A repository of somebody else, with two small cases."""
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    pytester.syspathinsert(TESTS)
+    pytester.makepyfile(test_small=BENCHMARKS)
+    pytester.makeini("[pytest]\naddopts = -p no:cacheprovider\n")
+    return pytester
+
+
+@pytest.fixture(
+    params=[(), ("-n", "0"), pytest.param(("-n", "2"), marks=[pytest.mark.xdist])],
+    ids=["plain", "n0", "n2"],
+)
+def run(request, benchmarks) -> Callable[..., pytest.RunResult]:
+    """Run pytest in that repository: plain, with -n 0 and with -n 2."""
+
+    def run_pytest(*arguments: str) -> pytest.RunResult:
+        return benchmarks.runpytest_inprocess(
+            "--amlnn-out=out", "--amlnn-device=cpu", *request.param, *arguments
+        )
+
+    return run_pytest
+
+
+@pytest.fixture(scope="session")
+def real_archive() -> Path:
+    """The real Tiny ImageNet beside the checkout; its tests are skipped where it is not."""
+    named = os.environ.get("AMLNN_TEST_ARCHIVE")
+    path = Path(named or TESTS.parent.parent / "shared" / "tiny-imagenet-200.zip")
+    if not path.exists() and not named:
+        pytest.skip(f"{path} is not here: AMLNN_TEST_ARCHIVE names a real Tiny ImageNet")
+    return path.resolve()

@@ -1,0 +1,102 @@
+"""Cases that train in a fraction of a second, with torch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from pytest_amlnn.case import Case, Recipe
+from pytest_amlnn.data import Data, Pictures, Series, Split
+
+SIDE = 8
+
+
+def linear(outputs: int) -> nn.Module:
+    """Build a linear classifier."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, outputs))
+
+
+def line(outputs: int) -> nn.Module:
+    """Build a linear forecaster."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(8, outputs))
+
+
+def small_case(label: str = "linear", **changes: object) -> Case:
+    """Return a classification case; `changes` replace its fields or those of its recipe."""
+    recipe = {"epochs": 3, "learning_rate": 0.05, "resolution": SIDE, "threads": 1}
+    fields: dict[str, object] = {
+        "model": label,
+        "build": linear,
+        "task": "classification",
+        "family": "small",
+        "dataset": "squares",
+        "size": 60,
+        "label": label,
+        "repeats": 2,
+    }
+    for name, value in changes.items():
+        (fields if name in Case.__dataclass_fields__ else recipe)[name] = value
+    return Case(**{"recipe": Recipe(**recipe), **fields})
+
+
+def squares(*, classes: int = 3, swapped: bool = False) -> Data:
+    """Return pictures whose class is how bright they are; `swapped` breaks the test labels."""
+    random = np.random.RandomState(0)
+
+    def split(count: int) -> Split:
+        labels = np.arange(count) % classes
+        level = (labels * 200 // (classes - 1) + 20)[:, None, None, None]
+        noise = random.randint(0, 20, (count, SIDE, SIDE, 3))
+        return Split(
+            inputs=(level + noise).astype(np.uint8),
+            rows=np.arange(count),
+            targets=labels.astype(np.int64),
+            names=[f"{i}.png" for i in range(count)],
+        )
+
+    train, validation, test = split(60), split(30), split(240)
+    if swapped:
+        test = Split(
+            inputs=test.inputs,
+            rows=test.rows,
+            targets=(test.targets + 1) % classes,
+            names=test.names,
+        )
+    facts = {
+        "name": "squares",
+        "digest": "0" * 64,
+        "counts": {"train": 60, "validation": 30, "test": 240},
+        "words": {"dark": "dark squares"},
+    }
+    splits = Pictures(
+        train=train,
+        validation=validation,
+        test=test,
+        classes=tuple(f"level{i}" for i in range(classes)),
+        facts=facts,
+    )
+    return lambda seed: splits
+
+
+def line_case(label: str = "line", **changes: object) -> Case:
+    """Return a forecast case on the series that `amlnn_datasets.series` makes."""
+    return small_case(label, **{"task": "forecast", "build": line, "dataset": "ar", **changes})
+
+
+def leaked(splits: Series) -> Series:
+    """Return the series with each window's last value replaced by its target."""
+
+    def leak(split: Split) -> Split:
+        windows = np.array(split.inputs[split.rows])
+        windows[:, -1] = split.targets
+        return Split(
+            inputs=windows,
+            rows=np.arange(len(windows)),
+            targets=split.targets,
+            names=split.names,
+        )
+
+    fields = {name: getattr(splits, name) for name in Series.__dataclass_fields__}
+    for name in ("train", "validation", "test"):
+        fields[name] = leak(fields[name])
+    return Series(**fields)

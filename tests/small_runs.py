@@ -1,0 +1,145 @@
+"""Runs and run directories written by hand, for what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from small_cases import line_case, small_case
+
+from pytest_amlnn import case, gate, store
+from pytest_amlnn.gate import Limit
+from pytest_amlnn.result import Epoch, Run
+
+ENVIRONMENT = {
+    "python": "3.11.7",
+    "platform": "Linux",
+    "packages": {"torch": "2.11.0", "timm": "1.0.26"},
+    "processor": "A processor",
+    "cores": 2,
+    "device": "cpu",
+    "accelerator": None,
+    "threads": 1,
+    "profile": "quick",
+    "engine": "inline",
+}
+DATASETS = {
+    "squares": {
+        "name": "squares",
+        "digest": "0123456789abcdef",
+        "counts": {"train": 60, "validation": 30, "test": 240},
+    }
+}
+METRICS: dict[str, dict[str, float | None]] = {
+    "classification": {
+        "test_accuracy": 0.75,
+        "test_top5": 0.95,
+        "test_loss": 0.5,
+        "train_accuracy": 0.8,
+        "val_accuracy": 0.7,
+    },
+    "forecast": {
+        "test_mse": 1.5,
+        "test_mae": 1.0,
+        "test_mase": 0.9,
+        "oracle_mse": 1.2,
+        "last_value_mse": 3.0,
+        "seasonal_naive_mse": 2.5,
+        "autoregression_mse": 1.4,
+        "efficiency": 0.8,
+    },
+}
+COSTS: dict[str, float | None] = {
+    "train_seconds": 2.0,
+    "wall_seconds": 3.0,
+    "seconds_per_step": 0.01,
+    "samples_per_second": 3000.0,
+    "epochs": 1,
+    "parameters": 579,
+    "flops_per_sample": 1152,
+    "peak_memory_bytes": None,
+}
+
+
+CASE_FIELDS = {"model", "family", "dataset", "size", "reference", "label"}
+
+
+def small_epoch(**changes: object) -> Epoch:
+    """Return an epoch; `changes` replace its fields."""
+    fields: dict[str, object] = {
+        "train_loss": 1.0,
+        "train_accuracy": 0.8,
+        "val_loss": 1.1,
+        "val_accuracy": 0.7,
+        "learning_rate": 0.05,
+        "gradient_norm": 2.0,
+        "steps": 2,
+        "seconds": {"train": 2.0, "evaluate": 0.5},
+    }
+    return Epoch(**{**fields, **changes})
+
+
+def small_run(
+    id: str = "test_small[linear]",
+    seed: int = 0,
+    *,
+    task: str = "classification",
+    metrics: Mapping[str, float | None] | None = None,
+    **changes: object,
+) -> Run:
+    """Return a run; `metrics` replace some of its own, `changes` fields of it or its case."""
+    label = id.partition("[")[2].removesuffix("]")
+    of_case = {name: changes.pop(name) for name in [*changes] if name in CASE_FIELDS}
+    make = line_case if task == "forecast" else small_case
+    made = case.to_plain(make(label, **of_case))
+    counts = {"train": 60, "validation": 30, "test": 240}
+    data = {"name": made["dataset"], "digest": "0" * 64, "counts": counts}
+    fields: dict[str, object] = {
+        "id": id,
+        "seed": seed,
+        "case": made,
+        "status": "finished",
+        "reason": "the budget of 1 epochs is used up",
+        "epochs": (small_epoch(),),
+        "best_epoch": 1,
+        "metrics": {**METRICS[task], **COSTS, **(metrics or {})},
+        "parts": {"prepare": 0.5, "train": 2.0, "evaluate": 0.5},
+        "data": data | ({"classes": ["a", "b", "c"]} if task == "classification" else {}),
+        "init": "random",
+        "precision": "float32",
+        "environment": {"threads": 1},
+        "calibration_seconds": 0.01,
+        "contended": False,
+    }
+    return Run(**{**fields, **changes})
+
+
+def planned(id: str, skip: str | None = None) -> dict[str, str | None]:
+    """Return what the plan says of one case."""
+    return {"id": id, "nodeid": f"benchmarks/test_small.py::{id}", "skip": skip}
+
+
+def sweep(
+    folder: Path,
+    runs: Iterable[Run],
+    *,
+    limits: Iterable[Limit] = (),
+    skipped: Mapping[str, str] | None = None,
+    missing: Iterable[str] = (),
+    environment: Mapping[str, object] | None = ENVIRONMENT,
+) -> Path:
+    """Write a run directory; `skipped` holds reasons by case id."""
+    runs = list(runs)
+    plan = {
+        "options": {"profile": "quick", "data": None, "device": "cpu", "seed": 0},
+        "limits": [gate.to_plain(limit) for limit in limits],
+        "commit": {"id": "0" * 40, "dirty": False},
+        "cases": [planned(id) for id in dict.fromkeys([*(run.id for run in runs), *missing])]
+        + [planned(id, skip) for id, skip in (skipped or {}).items()],
+    }
+    store.save_plan(folder, plan)
+    for run in runs:
+        store.save_run(folder, run, {}, [])
+    if environment is not None:
+        store.save_environment(folder, environment, DATASETS)
+    return folder

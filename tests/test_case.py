@@ -1,0 +1,214 @@
+"""Cases and recipes, and the collection that ships with this repository."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from types import ModuleType
+
+import pytest
+from small_cases import linear, small_case
+
+import amlnn_models
+from pytest_amlnn.case import Recipe, discover, select, to_plain
+
+CASES = discover(amlnn_models)
+MODELS = {
+    "vgg11", "vgg19", "resnetv2_18", "resnetv2_50", "inception_v3", "inception_v4",
+    "efficientnet_lite0", "efficientnet_lite2", "lstm", "gru", "birnn", "deep_rnn",
+}  # fmt: skip
+
+
+def labels(family: str, profile: str, *, archive: bool = False) -> list[str]:
+    """Give the texts of the ids that are collected."""
+    chosen, _ = select(CASES, family=family, profile=profile, archive=archive)
+    return [str(case) for case in chosen]
+
+
+@pytest.fixture
+def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
+    """Make a package of modules, given their texts by name."""
+
+    def make(package: str, **texts: str) -> ModuleType:
+        monkeypatch.syspath_prepend(tmp_path)
+        for name, text in {"__init__": "", **texts}.items():
+            path = tmp_path / package / f"{name}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return import_module(package)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"epochs": 0}, "epochs is 0, needs 1 or more"),
+        ({"batch_size": -1}, "batch_size is -1, needs 1 or more"),
+        ({"patience": 0}, "patience is 0"),
+        ({"resolution": 0}, "resolution is 0"),
+        ({"threads": 0}, "threads is 0"),
+        ({"warmup": 1.0}, "warmup is 1.0, needs 0 <= warmup < 1"),
+        ({"warmup": -0.1}, "warmup is -0.1"),
+        ({"warmup": float("nan")}, "warmup is nan"),
+    ],
+)
+def test_impossible_recipe_is_refused(wrong, words):
+    """A recipe that nothing can be trained with names the field and what it needs."""
+    with pytest.raises(ValueError, match=words):
+        Recipe(**{"epochs": 1, "learning_rate": 0.1, **wrong})
+
+
+def test_least_recipe_is_accepted():
+    """The limits that the messages name can be used."""
+    recipe = Recipe(
+        epochs=1, learning_rate=0.1, batch_size=1, patience=1, resolution=1, threads=1, warmup=0
+    )
+
+    assert recipe.warmup == 0
+
+
+def test_all_models_are_found():
+    """The collection has every model that the benchmark promises."""
+    assert {case.model for case in CASES} >= MODELS
+
+
+def test_order_is_the_same_every_time():
+    """Cases come sorted, so every worker of pytest-xdist collects alike."""
+    keys = [(case.family, case.model, case.size, case.label) for case in CASES]
+
+    assert keys == sorted(keys)
+    assert discover(amlnn_models) == CASES
+
+
+def test_modules_without_cases_are_passed_over(package_of):
+    """A helper beside the models needs no `CASES`, and the names of files set no order."""
+    make = "from small_cases import small_case\nCASES = [small_case('{}')]"
+    package = package_of("two_models", first=make.format("b"), last=make.format("a"), helper="")
+
+    assert [str(case) for case in discover(package)] == ["a", "b"]
+
+
+def test_broken_model_is_not_hidden(package_of):
+    """An error in one model's file reaches the user instead of a shorter list."""
+    with pytest.raises(ZeroDivisionError):
+        discover(package_of("broken_models", fine="CASES = []", wrong="1 / 0"))
+
+
+@pytest.mark.parametrize("archive", [False, True], ids=["embedded", "archive"])
+@pytest.mark.parametrize("profile", ["quick", "seed", "full"])
+@pytest.mark.parametrize("family", ["cnn", "rnn"])
+def test_ids_are_unique(family, profile, archive):
+    """No two cases that are collected together share an id."""
+    counts = Counter(labels(family, profile, archive=archive))
+
+    assert counts.most_common(1)[0][1] == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.profile}-{case}")
+def test_case_travels(case):
+    """A case crosses processes by pickle and goes on record as JSON."""
+    plain = json.loads(json.dumps(to_plain(case), allow_nan=False))
+
+    assert to_plain(pickle.loads(pickle.dumps(case))) == plain  # noqa: S301
+
+
+def test_record_names_the_builder():
+    """The record says which function built the net, and all of the recipe."""
+    plain = to_plain(small_case(epochs=7))
+
+    assert plain["build"] == f"{linear.__module__}.linear"
+    assert plain["recipe"]["epochs"] == 7
+    assert plain["recipe"].keys() == Recipe.__dataclass_fields__.keys()
+
+
+def test_record_names_the_builder_behind_a_partial():
+    """A builder with its resolution filled in is recorded by the function's own name."""
+    case = next(case for case in CASES if case.model == "vgg11")
+
+    assert to_plain(case)["build"] == "amlnn_models.vgg.vgg11"
+
+
+@pytest.mark.parametrize(
+    ("family", "profile", "archive", "label"),
+    [
+        ("cnn", "quick", False, "vgg19-random-shapes-600"),
+        ("cnn", "quick", False, "vgg19-random-shapes-200"),
+        ("cnn", "quick", True, "vgg19-random-600"),
+        ("cnn", "seed", False, "vgg19-random-10k"),
+        ("cnn", "full", False, "vgg19-random-90k"),
+        ("rnn", "quick", False, "lstm-3000"),
+        ("rnn", "seed", False, "lstm-1000"),
+        ("rnn", "full", False, "lstm-27000"),
+        ("rnn", "full", False, "lstm-nike-1000"),
+        ("rnn", "full", False, "lstm-3000-steps"),
+    ],
+)
+def test_ids_have_the_documented_form(family, profile, archive, label):
+    """Ids are the ones that files of limits and other programs rely on."""
+    assert label in labels(family, profile, archive=archive)
+
+
+def test_quick_pictures_come_from_the_archive_only_if_one_is_named():
+    """In `quick` an archive replaces the embedded set, picture case by picture case."""
+    without, with_one = (labels("cnn", "quick", archive=archive) for archive in (False, True))
+
+    assert all("-shapes-" in label for label in without)
+    assert with_one == [label.replace("-shapes-", "-") for label in without]
+
+
+@pytest.mark.parametrize("profile", ["seed", "full"])
+def test_larger_profiles_use_tiny_imagenet_alone(profile):
+    """Beyond `quick` the cases are the same whether the archive is named or found."""
+    without, with_one = (labels("cnn", profile, archive=archive) for archive in (False, True))
+
+    assert without == with_one
+    assert not [label for label in without if "shapes" in label]
+
+
+def test_series_do_not_depend_on_the_archive():
+    """Naming an archive of pictures leaves the forecasts alone."""
+    assert labels("rnn", "quick", archive=True) == labels("rnn", "quick", archive=False)
+
+
+def test_presets_and_step_budget_are_in_full_alone():
+    """`quick` and `seed` forecast the one default series, at two sizes for each model."""
+    for profile in ("quick", "seed"):
+        assert {label.split("-", 1)[1] for label in labels("rnn", profile)} == {"1000", "3000"}
+
+
+def test_step_budget_takes_as_many_steps_at_every_size():
+    """The `-steps` cases train for fewer epochs on more points, in proportion."""
+    chosen, _ = select(CASES, family="rnn", profile="full", archive=False)
+    cases = [case for case in chosen if case.model == "lstm" and case.label.endswith("-steps")]
+    seen = {case.size: case.size * case.recipe.epochs for case in cases}
+
+    assert len(seen) > 1
+    assert max(seen.values()) == pytest.approx(min(seen.values()), rel=0.05)
+
+
+def test_known_cases_include_those_not_collected():
+    """Limits may be set for both datasets of a profile, of which one is collected."""
+    chosen, known = select(CASES, family="cnn", profile="quick", archive=False)
+
+    assert set(map(str, known)) == {*map(str, chosen), *labels("cnn", "quick", archive=True)}
+
+
+def test_other_family_is_left_out():
+    """A test function gets the cases of the one family and profile that it asks for."""
+    own = small_case("mine", family="mlp", profile="seed")
+    cases = [own, small_case("quick", family="mlp"), small_case("other", family="cnn")]
+
+    assert select(cases, family="mlp", profile="seed", archive=False) == ([own], [own])
+
+
+def test_tiny_imagenet_ten_thousand_carries_the_original_report():
+    """VGG-19 on 10,000 pictures stands beside what the original report gives for it."""
+    cases = [case for case in CASES if case.model == "vgg19"]
+    references = {(case.profile, str(case)): dict(case.reference) for case in cases}
+
+    assert references["seed", "vgg19-random-10k"]["test_accuracy"] == 0.0023
+    assert references["full", "vgg19-random-90k"] == {}

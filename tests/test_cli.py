@@ -1,0 +1,121 @@
+"""The command `amlnn`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_runs import small_run, sweep
+
+from amlnn_datasets import tiny_imagenet
+from pytest_amlnn.cli import main
+from pytest_amlnn.data import DataError
+
+
+def test_report_is_written_and_printed(tmp_path, capsys):
+    """`amlnn report` renders all files anew and shows the readable one."""
+    folder = sweep(tmp_path, [small_run()])
+    (folder / "report.md").write_text("stale")
+    code = main(["report", str(folder)])
+    text = (folder / "report.md").read_text()
+
+    assert code == 0
+    assert text.startswith("# Profile quick")
+    assert capsys.readouterr().out == text + "\n"
+    assert (folder / "summary.json").exists()
+    assert (folder / "benchmark.json").exists()
+
+
+def test_folder_that_is_no_run_directory_is_named(tmp_path, capsys):
+    """Without a plan there is nothing to report: exit status 1 and a message."""
+    code = main(["report", str(tmp_path)])
+    shown = capsys.readouterr()
+
+    assert code == 1
+    assert shown.out == ""
+    assert shown.err == (
+        f"amlnn: {tmp_path}/plan.json is missing: {tmp_path} is no run directory\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_run_is_named(tmp_path, capsys):
+    """A run that cannot be read is named instead of being left out."""
+    folder = sweep(tmp_path, [small_run()])
+    path = next(folder.glob("runs/*/*.json"))
+    path.write_text("{")
+
+    assert main(["report", str(folder)]) == 1
+    assert f"amlnn: {path} cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "COMMAND"),
+        (["train"], "invalid choice: 'train'"),
+        (["report"], "DIR"),
+        (["report", "a", "b"], "unrecognized arguments: b"),
+        (["fetch"], "name"),
+        (["fetch", "cifar"], "invalid choice: 'cifar'"),
+        (["fetch", "tiny-imagenet", "--url"], "--url: expected one argument"),
+    ],
+)
+def test_wrong_usage_is_told(arguments, words, capsys):
+    """Unknown commands, datasets and arguments end with exit status 2 and the usage."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    told = capsys.readouterr().err
+
+    assert caught.value.code == 2
+    assert told.startswith("usage: amlnn")
+    assert words in told
+
+
+def test_unknown_dataset_is_answered_with_the_known(capsys):
+    """The message names the datasets that there are."""
+    with pytest.raises(SystemExit):
+        main(["fetch", "cifar"])
+
+    assert "tiny-imagenet" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "url"), [([], None), (["--url", "file:///a.zip"], "file:///a.zip")]
+)
+def test_fetch_prints_where_the_data_are(arguments, url, monkeypatch, capsys):
+    """The dataset's own function fetches, from the place that is named if one is."""
+    asked = []
+
+    def fetch(place: str | None) -> Path:
+        asked.append(place)
+        return Path("/cache/data.zip")
+
+    monkeypatch.setattr(tiny_imagenet, "fetch", fetch)
+
+    assert main(["fetch", "tiny-imagenet", *arguments]) == 0
+    assert capsys.readouterr().out == "/cache/data.zip\n"
+    assert asked == [url]
+
+
+def test_failed_fetch_is_told(monkeypatch, capsys):
+    """Data that cannot be used end with exit status 1 and their message."""
+
+    def fetch(place: str | None) -> Path:
+        raise DataError("data.zip is cut")
+
+    monkeypatch.setattr(tiny_imagenet, "fetch", fetch)
+
+    assert main(["fetch", "tiny-imagenet"]) == 1
+    assert capsys.readouterr().err == "amlnn: data.zip is cut\n"
+
+
+def test_command_is_installed(tmp_path):
+    """`amlnn` is on the path beside python, and passes its exit status on."""
+    command = [str(Path(sys.executable).parent / "amlnn"), "report", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("amlnn: ")

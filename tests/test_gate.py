@@ -1,0 +1,339 @@
+"""Files of limits, and what they say of a result."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from small_runs import small_run
+
+from pytest_amlnn import gate
+from pytest_amlnn.gate import GateError, Limit, judge, load, unknown
+from pytest_amlnn.result import MACHINE_METRICS, Result, gather
+
+ID = "test_small[linear]"
+
+
+@pytest.fixture
+def limits(tmp_path):
+    """Write a file of limits and give its path."""
+
+    def write(text: str | bytes):
+        path = tmp_path / "gates.toml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def result(*, contended: bool = False, **metrics: float | None) -> Result:
+    """Give the result of one run."""
+    return gather([small_run(ID, metrics=metrics, contended=contended)])[0]
+
+
+def limit(metric: str = "test_accuracy", **bounds: float) -> Limit:
+    """Give a limit on the small case."""
+    return Limit(case=ID, metric=metric, **bounds)
+
+
+# the file
+
+
+def test_limits_of_one_profile_are_read(limits):
+    """Each profile has its own limits, with bounds on either side or both."""
+    path = limits("""
+        [quick."test_cnn[a-random-shapes-200]"]
+        test_accuracy = { at_least = 0.2 }
+        train_seconds = { at_most = 60 }
+
+        [quick."test_rnn[lstm-1000]"]
+        test_mse = { at_least = 1, at_most = 1.5 }
+
+        [seed."test_cnn[a-random-10k]"]
+        test_accuracy = { at_least = 0.3 }
+    """)
+    found = [(one.case, one.metric, one.at_least, one.at_most) for one in load(path, "quick")]
+
+    assert found == [
+        ("test_cnn[a-random-shapes-200]", "test_accuracy", 0.2, None),
+        ("test_cnn[a-random-shapes-200]", "train_seconds", None, 60),
+        ("test_rnn[lstm-1000]", "test_mse", 1, 1.5),
+    ]
+    assert [one.case for one in load(path, "seed")] == ["test_cnn[a-random-10k]"]
+    assert load(path, "full") == ()
+
+
+def test_empty_file_has_no_limits(limits):
+    """A file may hold nothing at all."""
+    assert load(limits(""), "quick") == ()
+
+
+def test_limit_survives_json(limits):
+    """A limit goes into the plan and comes back from it as it was."""
+    (one,) = load(limits('[quick."test[a]"]\ntest_mse = { at_most = 2 }'), "quick")
+
+    assert Limit(**json.loads(json.dumps(gate.to_plain(one), allow_nan=False))) == one
+
+
+def test_limit_knows_its_line(limits):
+    """A limit says where it stands, for the message when it is not kept."""
+    path = limits('\n[quick."test[a]"]\n\ntest_mse = { at_most = 2 }\n')
+
+    assert load(path, "quick")[0].where == f"{path}:4"
+
+
+HEAD = '# no test_accuracy\n[quick."test[a]"]\n'
+"""The metric's name stands in a comment too: the right line is 3."""
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("[nightly]\n", 1, "'nightly' is no profile; use quick or seed or full"),
+        ("# nightly\n[nightly]\n", 2, "'nightly' is no profile"),
+        ('# test[a]\n[quick]\n"test[a]" = 0.5', 3, "needs a table such as"),
+        (f"{HEAD}test_acuracy = {{ at_least = 0.5 }}", 3, "did you mean 'test_accuracy'"),
+        (f"{HEAD}speed = {{ at_least = 1 }}", 3, "unknown metric 'speed'; known: .*test_mse"),
+        (f"{HEAD}test_accuracy = 0.5", 3, "needs a table such as"),
+        (f"{HEAD}test_accuracy = {{ least = 0.5 }}", 3, "needs at_least, at_most or both"),
+        (f"{HEAD}test_accuracy = {{}}", 3, "needs at_least, at_most or both"),
+        (
+            f"{HEAD}test_accuracy = {{ at_least = 0.5, why = 1 }}",
+            3,
+            "needs at_least, at_most or both, nothing else",
+        ),
+        (f"{HEAD}test_accuracy = {{ at_least = 50 }}", 3, "is 50, needs a share from 0 to 1"),
+        (f"{HEAD}test_accuracy = {{ at_most = -0.1 }}", 3, "at_most is -0.1, needs a share"),
+        (
+            f"{HEAD}test_mse = {{ at_least = 2, at_most = 1 }}",
+            3,
+            "at_least exceeds at_most, nothing can pass",
+        ),
+    ],
+)
+def test_bad_limit_is_named(limits, text, line, words):
+    """A limit that nothing could be held against is refused with file, line and remedy."""
+    path = limits(text)
+
+    with pytest.raises(GateError, match=f"^{re.escape(str(path))}:{line}: .*{words}"):
+        load(path, "quick")
+
+
+@pytest.mark.parametrize("bound", ["'0.5'", "nan", "true", "[1]", "{}"])
+def test_bound_that_is_no_number_is_refused(limits, bound):
+    """Text, truth values and nan are no bounds, though Python might compare them."""
+    path = limits(f"{HEAD}test_accuracy = {{ at_least = {bound} }}")
+
+    with pytest.raises(GateError, match=r":3: test_accuracy: at_least is .*, needs a finite number"):
+        load(path, "quick")
+
+
+@pytest.mark.parametrize("profile", ["quick", "seed"])
+def test_all_profiles_are_checked(limits, profile):
+    """A mistake under [full] is found before the weekend on which `full` is run."""
+    path = limits('[full."test[a]"]\ntest_mse = { at_last = 1 }')
+
+    with pytest.raises(GateError, match=":2: "):
+        load(path, profile)
+
+
+def test_line_is_that_of_the_case(limits):
+    """Where cases share a metric, the line is that of the case that is wrong."""
+    path = limits(
+        '[quick."test[a]"]\ntest_mse = { at_most = 1 }\n'
+        '[quick."test[a-long]"]\ntest_mse = { at_most = nan }\n'
+    )
+
+    with pytest.raises(GateError, match="toml:4: "):
+        load(path, "quick")
+
+
+def test_line_is_that_of_the_profile(limits):
+    """Where profiles take turns, the line is that of the profile that is wrong."""
+    path = limits(
+        '[quick."test[a]"]\ntest_mse = { at_most = 1 }\n'
+        '[seed."test[b]"]\ntest_mse = { at_most = 1 }\n'
+        '[quick."test[b]"]\ntest_mse = { at_most = nan }\n'
+    )
+
+    with pytest.raises(GateError, match="toml:6: "):
+        load(path, "quick")
+
+
+def test_infinite_bound_is_refused(limits):
+    """A bound that every number keeps, and that no JSON can hold, is a mistake."""
+    with pytest.raises(GateError, match=":3: .*at_most is inf"):
+        load(limits(f"{HEAD}test_mse = {{ at_most = inf }}"), "quick")
+
+
+def test_syntax_error_has_its_line(limits):
+    """What is no TOML is refused with the file and the parser's line."""
+    path = limits("\n\nthis is no TOML\n")
+
+    with pytest.raises(GateError, match=f"{re.escape(str(path))}: not TOML: .*line 3"):
+        load(path, "quick")
+
+
+def test_key_given_twice_is_refused(limits):
+    """Two limits on one metric are a mistake, not an override."""
+    path = limits(f"{HEAD}test_mse = {{ at_most = 1 }}\ntest_mse = {{ at_most = 2 }}\n")
+
+    with pytest.raises(GateError, match="not TOML: Cannot overwrite a value"):
+        load(path, "quick")
+
+
+def test_other_encoding_is_refused(limits):
+    """A file that is not UTF-8 is named."""
+    path = limits("# Grüße".encode("latin-1"))
+
+    with pytest.raises(GateError, match=f"{re.escape(str(path))}: .*utf-8"):
+        load(path, "quick")
+
+
+def test_missing_file_is_named(tmp_path):
+    """A file that is not there is named, with the option that names it."""
+    with pytest.raises(GateError, match="none.toml: No such file .*; --amlnn-gates names"):
+        load(tmp_path / "none.toml", "quick")
+
+
+def test_folder_is_no_file_of_limits(tmp_path):
+    """A folder in the file's place is named."""
+    with pytest.raises(GateError, match=f"{re.escape(str(tmp_path))}: Is a directory"):
+        load(tmp_path, "quick")
+
+
+# the judgement
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "verdict"),
+    [
+        (0.5, {"at_least": 0.5}, "passed"),
+        (0.5, {"at_most": 0.5}, "passed"),
+        (0.5, {"at_least": 0.4, "at_most": 0.6}, "passed"),
+        (0.49, {"at_least": 0.5}, "regressed"),
+        (0.51, {"at_most": 0.5}, "regressed"),
+        (0.3, {"at_least": 0.4, "at_most": 0.6}, "regressed"),
+        (None, {"at_least": 0.0}, "regressed"),
+        (None, {"at_most": 1.0}, "regressed"),
+        (float("nan"), {"at_least": 0.0}, "regressed"),
+        (float("nan"), {"at_most": 1.0}, "regressed"),
+    ],
+)
+def test_bounds_are_kept_or_not(value, bounds, verdict):
+    """Bounds belong to the range; a result without a number keeps none."""
+    judged = judge(result(test_accuracy=value), [limit(**bounds)])
+
+    assert judged.name == verdict
+    assert judged.passed == (verdict == "passed")
+
+
+def test_mean_is_judged():
+    """The mean of the seeds is held against the limit, not each run."""
+    runs = [small_run(ID, i, metrics={"test_accuracy": x}) for i, x in enumerate((0.2, 0.6))]
+    (both,) = gather(runs)
+
+    assert judge(both, [limit(at_least=0.4)]).passed
+    assert not judge(both, [limit(at_least=0.41)]).passed
+
+
+def test_no_limits_no_verdict():
+    """A case without limits has no verdict, and its item may be green."""
+    other = Limit(case="test_small[other]", metric="test_accuracy", at_least=1.0)
+
+    for limits in ([], [other]):
+        judged = judge(result(), limits)
+        assert (judged.name, judged.judgements, judged.message) == (None, (), "")
+        assert judged.passed
+
+
+def test_worst_limit_decides():
+    """One limit that is not kept outweighs those that are."""
+    judged = judge(result(), [limit(at_least=0.1), limit(at_least=0.9), limit(at_most=0.9)])
+
+    assert judged.name == "regressed"
+    assert [one.verdict for one in judged.judgements] == ["passed", "regressed", "passed"]
+
+
+@pytest.mark.parametrize("metric", sorted(MACHINE_METRICS))
+def test_contended_times_prove_nothing(metric):
+    """What was measured beside another run is neither kept nor broken, and stays green."""
+    shared = result(contended=True, **{metric: 5.0})
+    judged = judge(shared, [limit(metric, at_most=1.0)])
+
+    assert judged.name == "not comparable"
+    assert judged.passed
+    assert f"{ID}: not comparable: {metric} is 5, needs at most 1" in judged.message
+
+
+def test_contention_does_not_excuse_accuracy():
+    """Only what depends on the machine is excused by another run beside it."""
+    judged = judge(
+        result(contended=True),
+        [limit("train_seconds", at_most=1.0), limit(at_least=0.9)],
+    )
+
+    assert judged.name == "regressed"
+
+
+def test_report_mode_never_fails():
+    """Without enforcement the verdict is told and the item stays green."""
+    judged = judge(result(), [limit(at_least=0.9)], enforced=False)
+
+    assert judged.name == "regressed"
+    assert judged.passed
+    assert judged.message
+
+
+def test_message_says_all():
+    """Case, metric, value, limit and place stand in one line for each limit not kept."""
+    where = Limit(case=ID, metric="test_loss", at_least=1, at_most=2, where="gates.toml:7")
+    judged = judge(result(), [limit(at_least=0.8), limit(at_most=0.9), where])
+
+    assert judged.message.splitlines() == [
+        f"{ID}: regressed: test_accuracy is 0.75, needs at least 0.8",
+        f"{ID}: regressed: test_loss is 0.5, needs at least 1 and at most 2 (gates.toml:7)",
+    ]
+    assert repr(judged) == judged.message
+
+
+def test_message_says_that_there_is_no_value():
+    """A metric without a mean is called that, not None."""
+    judged = judge(result(test_accuracy=None), [limit(at_least=0.8)])
+
+    assert judged.message == f"{ID}: regressed: test_accuracy is no value, needs at least 0.8"
+
+
+# limits and cases
+
+
+def test_limit_on_a_case_that_is_not_there():
+    """A mistyped case is named with place and the nearest that there is."""
+    wrong = Limit(case="test_cnn[vgg19-10k]", metric="test_loss", at_most=1, where="g.toml:3")
+    known = {
+        "test_cnn[vgg19-random-10k]": "classification",
+        "test_cnn[gru-1]": "classification",
+    }
+
+    assert unknown([wrong], known, "test_cnn") == [
+        "g.toml:3: no case 'test_cnn[vgg19-10k]' in this profile;"
+        " did you mean 'test_cnn[vgg19-random-10k]'?"
+    ]
+
+
+def test_limit_on_a_metric_of_another_task():
+    """A forecast has no accuracy to hold a limit against."""
+    (words,) = unknown([limit(at_least=0.5)], {ID: "forecast"}, "test_small")
+
+    assert "'test_accuracy' is no metric of a forecast case" in words
+
+
+def test_limits_on_other_functions_are_theirs():
+    """Limits on a function that was not collected, or whose name is longer, are left alone."""
+    others = [
+        Limit(case=f"{name}[x]", metric="test_loss", at_most=1)
+        for name in ("test_rnn", "test_smaller")
+    ]
+
+    assert unknown([*others, limit(at_least=0.5)], {ID: "classification"}, "test_small") == []

@@ -1,0 +1,122 @@
+"""What holds for the source tree as a whole."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = {
+    "benchmarks": ROOT / "benchmarks",
+    "amlnn_models": ROOT / "amlnn_models",
+    "amlnn_datasets": ROOT / "datasets",
+    "pytest_amlnn": ROOT / "pytest_amlnn",
+}
+"""By the name that they are imported by, each above those that it may import."""
+ORDER = list(FOLDERS)
+SOURCES = [path for folder in FOLDERS.values() for path in sorted(folder.rglob("*.py"))]
+TESTS = sorted((ROOT / "tests").glob("test_*.py"))
+
+
+def name_of(path: Path) -> str:
+    """Give a file's path in the repository."""
+    return str(path.relative_to(ROOT))
+
+
+def tree(path: Path) -> ast.Module:
+    """Parse a file."""
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Give the full names of all that a file imports, wherever in it."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def calls(path: Path) -> Iterator[tuple[str, dict[str | None, str]]]:
+    """Give the name and the keyword arguments of all calls in a file."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), {k.arg: ast.unparse(k.value) for k in node.keywords}
+
+
+def test_all_folders_are_looked_at():
+    """Every folder of sources has files, so none of these tests looks at nothing."""
+    assert [name for name, folder in FOLDERS.items() if not list(folder.glob("*.py"))] == []
+
+
+def test_datasets_is_no_package():
+    """`datasets/` has no __init__.py: from the repository's root, `import datasets` would
+    then find it in place of Hugging Face's package of that name."""
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_imports_point_one_way(package):
+    """benchmarks -> amlnn_models -> amlnn_datasets -> pytest_amlnn, and never back."""
+    above = {*ORDER[: ORDER.index(package)], "datasets", "conftest", "tests"}
+    wrong = [
+        f"{name_of(path)} imports {name}"
+        for path in sorted(FOLDERS[package].rglob("*.py"))
+        for name in imports(path)
+        if name.partition(".")[0] in above
+    ]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("module", ["pytest_amlnn.plugin", "pytest_amlnn.cli"])
+def test_import_is_light(module):
+    """Whoever has the plugin installed waits for no torch, timm or scipy.stats."""
+    ask = f"import sys, {module}; print(*sorted(sys.modules))"
+    loaded = set(subprocess.check_output([sys.executable, "-c", ask], text=True).split())
+
+    assert module in loaded
+    assert loaded & {"torch", "torchvision", "timm", "scipy.stats", "matplotlib"} == set()
+
+
+def test_options_stop_at_the_border():
+    """`getoption` and `getini` are asked in plugin.py alone."""
+    asking = [
+        name_of(path)
+        for path in [*SOURCES, ROOT / "conftest.py"]
+        if {name.rpartition(".")[2] for name, _ in calls(path)} & {"getoption", "getini"}
+    ]
+
+    assert asking == ["pytest_amlnn/plugin.py"]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_nothing_is_unpickled(path):
+    """No file imports pickle, or lets torch or numpy unpickle what it reads."""
+    roots = {name.partition(".")[0] for name in imports(path)}
+    loads = [given for name, given in calls(path) if name == "torch.load"]
+    unsafe = [given for _, given in calls(path) if given.get("allow_pickle") == "True"]
+
+    assert roots & {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"} == set()
+    assert [given for given in loads if given.get("weights_only") != "True"] == []
+    assert unsafe == []
+
+
+@pytest.mark.parametrize("path", TESTS, ids=name_of)
+def test_every_test_states_its_claim(path):
+    """A test's docstring says in a sentence what it proves."""
+    silent = [
+        f"{name_of(path)}:{node.lineno}"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if node.name.startswith("test_")
+        if not (ast.get_docstring(node) or "").endswith((".", "?"))
+    ]
+
+    assert silent == []

@@ -1,0 +1,241 @@
+"""What a user sees of a run under way."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass
+
+import pytest
+from small_runs import small_epoch
+
+from pytest_amlnn import progress
+from pytest_amlnn.progress import Frames, Lines, Silent, Tally
+
+ERASE_LINE = "\x1b[2K"
+
+
+@dataclass
+class Clock:
+    """A clock that a test sets."""
+
+    now: float = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """Stop the clock that progress reads."""
+    stopped = Clock()
+    monkeypatch.setattr(progress, "perf_counter", stopped)
+    return stopped
+
+
+class Terminal(io.StringIO):
+    """Standard output that says of itself that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    """Give a terminal 80 columns wide; `drawn` draws on it."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "80")
+    return Terminal()
+
+
+def tally(clock: Clock, epochs: int = 4) -> Tally:
+    """Give the tally of a run that starts now."""
+    return Tally(title="test[a] seed 0", epochs=epochs, started=clock(), epoch_started=clock())
+
+
+@contextmanager
+def drawn(shown: Tally, terminal: Terminal, uncaptured=nullcontext) -> Iterator[Frames]:
+    """Open frames on the terminal."""
+    with redirect_stdout(terminal), Frames(shown, uncaptured) as frames:
+        yield frames
+
+
+# the line
+
+
+def test_line_tells_where_the_run_is(clock):
+    """The line holds title, epoch, losses, accuracy, speed and the time left."""
+    shown = tally(clock)
+    shown.step(1, 1, 10, 32)
+    clock.now += 10
+    shown.step(1, 10, 10, 320)
+    shown.last = small_epoch(train_loss=1.23456, val_loss=1.5, val_accuracy=0.721)
+    shown.step(2, 10, 10, 320)
+
+    assert shown.line() == (
+        "test[a] seed 0, epoch 2/4, loss 1.235, validation 1.5, accuracy 72.1%, 32/s, 0:10 left"
+    )
+
+
+def test_line_before_the_first_epoch_has_no_loss(clock):
+    """Nothing is made up before there is an epoch."""
+    shown = tally(clock, epochs=2)
+    shown.step(1, 1, 4, 32)
+    clock.now += 61
+    shown.step(1, 2, 4, 64)
+
+    assert shown.line() == "test[a] seed 0, epoch 1/2, 1/s, 3:03 left"
+
+
+def test_line_of_a_forecast_has_no_accuracy(clock):
+    """A forecast has losses alone."""
+    shown = tally(clock)
+    shown.step(1, 1, 1, 8)
+    shown.last = small_epoch(train_accuracy=None, val_accuracy=None)
+
+    assert "validation 1.1, " in shown.line()
+    assert "accuracy" not in shown.line()
+
+
+def test_no_time_is_left_at_the_end(clock):
+    """After the last step of the budget the line counts down to zero."""
+    shown = tally(clock)
+    clock.now += 100
+    shown.step(4, 5, 5, 50)
+
+    assert shown.line().endswith(" 0:00 left")
+
+
+def test_evaluation_does_not_slow_the_speed(clock):
+    """Speed is that of the epoch's own steps, not of what lies between epochs."""
+    shown = tally(clock)
+    shown.step(1, 2, 2, 20)
+    clock.now += 1000
+    shown.epoch(small_epoch())
+    clock.now += 2
+    shown.step(2, 2, 2, 20)
+
+    assert shown.speed == 10
+
+
+def test_first_step_counts_with_its_time(clock):
+    """One step of 10 examples in 5 seconds makes 2 a second, not billions."""
+    shown = tally(clock)
+    clock.now += 5
+    shown.step(1, 1, 2, 10)
+
+    assert shown.speed == 2
+
+
+# lines
+
+
+def test_lines_are_seconds_apart(clock):
+    """Epochs that follow each other within seconds share a line."""
+    written: list[str] = []
+    with Lines(tally(clock), written.append) as shown:
+        for number in range(1, 5):
+            shown.step(number, 1, 1, 10)
+            clock.now += progress.SECONDS_BETWEEN_LINES / 2
+            shown.epoch(number, small_epoch(val_loss=number))
+
+    assert [line.split(", ")[1] for line in written] == ["epoch 2/4", "epoch 4/4"]
+    assert "validation 4" in written[-1]
+
+
+def test_short_run_writes_no_line(clock):
+    """A run of less than some seconds needs no line."""
+    written: list[str] = []
+    with Lines(tally(clock), written.append) as shown:
+        shown.step(1, 1, 1, 10)
+        shown.epoch(1, small_epoch())
+
+    assert written == []
+
+
+# frames
+
+
+def test_frame_is_drawn_and_wiped(clock, terminal):
+    """The line stands on the terminal while the run lasts, and is gone afterwards."""
+    with drawn(tally(clock), terminal) as shown:
+        shown.step(1, 1, 2, 10)
+        during = terminal.getvalue()
+    after = terminal.getvalue().removeprefix(during)
+
+    assert "test[a] seed 0, epoch 1/4" in during
+    assert ERASE_LINE in after
+    assert "epoch" not in after.rpartition(ERASE_LINE)[2]
+
+
+def test_frame_is_wiped_after_an_error(clock, terminal):
+    """An error goes on its way, and leaves a clean terminal with its cursor."""
+
+    def fail() -> None:
+        with drawn(tally(clock), terminal) as shown:
+            shown.step(1, 1, 2, 10)
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        fail()
+
+    assert "epoch" not in terminal.getvalue().rpartition(ERASE_LINE)[2]
+    assert terminal.getvalue().rpartition("\x1b[?25")[2].startswith("h")
+
+
+def test_frames_are_drawn_now_and_then(clock, terminal):
+    """A thousand steps within a moment draw one frame; an epoch always draws."""
+    with drawn(tally(clock), terminal) as shown:
+        for step in range(1, 1001):
+            shown.step(1, step, 1000, step)
+        steps = terminal.getvalue().count("epoch 1/4")
+        shown.epoch(1, small_epoch(train_loss=0.125))
+
+    assert steps == 1
+    assert "loss 0.125" in terminal.getvalue()
+
+
+def test_frame_fits_the_terminal(clock, terminal):
+    """A line that is too long is cut: wiping it would leave its rest behind."""
+    shown = tally(clock)
+    shown.title = "x" * 300
+    with drawn(shown, terminal) as frames:
+        frames.step(1, 1, 2, 10)
+
+    assert "x" * 79 in terminal.getvalue()
+    assert "x" * 80 not in terminal.getvalue()
+
+
+def test_frames_go_past_the_capture(clock, terminal):
+    """Nothing is written while pytest captures output."""
+    open_now: list[bool] = []
+    write = terminal.write
+
+    @contextmanager
+    def opened():
+        open_now.append(True)
+        yield
+        open_now.pop()
+
+    def checked(text: str) -> int:
+        assert open_now, text
+        return write(text)
+
+    terminal.write = checked
+    with drawn(tally(clock), terminal, opened) as shown:
+        shown.step(1, 1, 2, 10)
+        shown.epoch(1, small_epoch())
+
+    assert "loss 1, validation 1.1" in terminal.getvalue()
+
+
+def test_silence(capsys):
+    """A worker without a terminal shows nothing."""
+    with Silent() as shown:
+        shown.step(1, 1, 1, 10)
+        shown.epoch(1, small_epoch())
+
+    assert capsys.readouterr() == ("", "")

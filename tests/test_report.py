@@ -1,0 +1,448 @@
+"""Reports, as they follow from what a run directory holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
+
+from pytest_amlnn import report
+from pytest_amlnn.gate import Limit
+from pytest_amlnn.report import markdown
+from pytest_amlnn.report.table import tables
+from pytest_amlnn.result import METRICS
+from pytest_amlnn.store import StoreError
+
+PICTURES, SERIES = "test_small[linear]", "test_line[line]"
+LIMIT = Limit(case=PICTURES, metric="test_accuracy", at_least=0.9, where="gates.toml:3")
+
+
+def small_runs(accuracies: tuple[float, ...] = (0.7, 0.8)) -> list:
+    """Give a case of pictures with a run for each accuracy, and a series with one run."""
+    runs = [
+        small_run(PICTURES, seed, metrics={"test_accuracy": value, "train_seconds": 2.0 + seed})
+        for seed, value in enumerate(accuracies)
+    ]
+    return [*runs, small_run(SERIES, task="forecast")]
+
+
+def summary(folder: Path, *args: object, **options: object) -> dict:
+    """Write the reports of a sweep and give its summary."""
+    report.write(sweep(folder, *args, **options))
+    return json.loads((folder / "summary.json").read_text())
+
+
+def rows(folder: Path, runs: list, **options: object) -> list[dict[str, str]]:
+    """Give the rows of the only table, its cells by column."""
+    ((_, table),) = tables(report.read(sweep(folder, runs, **options)), "github")
+    lines = [line.strip("|").split("|") for line in table.splitlines()]
+    head, _, *rest = [[cell.strip() for cell in line] for line in lines]
+    return [dict(zip(head, row, strict=True)) for row in rest]
+
+
+def parsed(folder: Path) -> list[Token]:
+    """Read report.md as a viewer does that lets HTML through."""
+    report.write(folder)
+    reader = MarkdownIt("commonmark", {"html": True}).enable("table")
+    tokens = reader.parse((folder / "report.md").read_text())
+    return [inner for token in tokens for inner in (token, *(token.children or ()))]
+
+
+# summary.json
+
+
+def test_summary_has_the_documented_form(tmp_path):
+    """Other programs find the keys that the documentation promises, and no others."""
+    plain = summary(
+        tmp_path,
+        small_runs(),
+        limits=[LIMIT],
+        skipped={"test_small[big]": "no data; `amlnn fetch` gets them"},
+        missing=["test_small[lost]"],
+    )
+    pictures = plain["cases"][1]
+
+    assert {name: value for name, value in plain.items() if name != "cases"} == {
+        "schema": 1,
+        "profile": "quick",
+        "environment": {**ENVIRONMENT, "schema": 1, "datasets": DATASETS},
+        "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
+        "missing": [{"id": "test_small[lost]", "reason": "planned, but no run ended"}],
+    }
+    assert {name: value for name, value in pictures.items() if name != "metrics"} == {
+        "id": PICTURES,
+        "family": "small",
+        "task": "classification",
+        "model": "linear",
+        "init": "random",
+        "size": 60,
+        "dataset": "squares",
+        "status": "finished",
+        "seeds": [0, 1],
+        "gate": {
+            "verdict": "regressed",
+            "limits": [
+                {
+                    "metric": "test_accuracy",
+                    "at_least": 0.9,
+                    "at_most": None,
+                    "value": 0.75,
+                    "verdict": "regressed",
+                }
+            ],
+        },
+        "contended": False,
+    }
+
+
+def test_summary_has_every_metric(tmp_path):
+    """Each case has the metrics of its task, each with mean, spread, interval and runs."""
+    series, pictures = summary(tmp_path, small_runs())["cases"]
+
+    assert set(pictures["metrics"]) == set(METRICS["classification"])
+    assert set(series["metrics"]) == set(METRICS["forecast"])
+    assert pictures["metrics"]["train_seconds"] == {
+        "mean": 2.5,
+        "sd": pytest.approx(0.7071, abs=1e-4),
+        "low": pytest.approx(-3.853, abs=1e-3),
+        "high": pytest.approx(8.853, abs=1e-3),
+        "runs": [2.0, 3.0],
+    }
+
+
+def test_case_without_a_limit_has_no_verdict(tmp_path):
+    """With the gate off, or no limit on a case, its verdict is null."""
+    plain = summary(tmp_path, small_runs())
+
+    assert [case["gate"] for case in plain["cases"]] == [{"verdict": None, "limits": []}] * 2
+
+
+def test_value_that_is_no_number_is_null(tmp_path):
+    """A metric that diverged is null in the summary, and so is its mean."""
+    run = small_run(status="diverged", metrics={"test_loss": float("nan")})
+    (case,) = summary(tmp_path, [run])["cases"]
+
+    assert case["status"] == "diverged"
+    assert case["metrics"]["test_loss"]["runs"] == [None]
+    assert case["metrics"]["test_loss"]["mean"] is None
+
+
+def test_case_with_a_run_is_not_missing(tmp_path):
+    """A case is missing only where no run of it ended, however badly."""
+    plain = summary(tmp_path, [small_run(status="diverged")], missing=["test_small[lost]"])
+
+    assert [case["id"] for case in plain["missing"]] == ["test_small[lost]"]
+
+
+def test_skipped_case_is_not_missing(tmp_path):
+    """A case that cannot run here is listed once, with its reason."""
+    plain = summary(tmp_path, [], skipped={"test_small[big]": "no data"})
+
+    assert plain["skipped"] == [{"id": "test_small[big]", "reason": "no data"}]
+    assert plain["missing"] == []
+
+
+# benchmark.json
+
+
+def compare(*files: Path) -> str:
+    """Give what `pytest-benchmark compare` prints."""
+    program = Path(sys.executable).parent / "pytest-benchmark"
+    done = subprocess.run(
+        [program, "compare", *files], capture_output=True, text=True, cwd=files[0].parent
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pytest_benchmark_reads_the_times(tmp_path):
+    """`pytest-benchmark compare` shows each case, grouped by data and size."""
+    report.write(sweep(tmp_path, small_runs()))
+    shown = compare(tmp_path / "benchmark.json")
+
+    assert "benchmark 'small squares 60': 1 tests" in shown
+    assert re.search(r"test_small\[linear\] .* 2\.0+ +3\.0+ +2\.50+ ", shown)
+    assert "benchmark 'small ar 60': 1 tests" in shown
+
+
+def test_pytest_benchmark_compares_two_sweeps(tmp_path):
+    """Two sweeps stand beside each other, case by case."""
+    files = []
+    for name in ("one", "two"):
+        report.write(sweep(tmp_path / name, small_runs()))
+        files.append(tmp_path / name / "benchmark.json")
+
+    assert "benchmark 'small squares 60': 2 tests" in compare(*files)
+
+
+def test_case_without_times_is_left_out_of_the_benchmark(tmp_path):
+    """A run whose time is unknown has no place among times, and stays in the summary."""
+    runs = [*small_runs(), small_run("test_small[lost]", metrics={"train_seconds": None})]
+    plain = summary(tmp_path, runs)
+    timed = json.loads((tmp_path / "benchmark.json").read_text())["benchmarks"]
+
+    assert [case["name"] for case in timed] == [SERIES, PICTURES]
+    assert "test_small[lost]" in [case["id"] for case in plain["cases"]]
+
+
+def test_benchmark_names_the_item(tmp_path):
+    """A benchmark's full name is the node id that pytest runs again."""
+    report.write(sweep(tmp_path, small_runs()))
+    timed = json.loads((tmp_path / "benchmark.json").read_text())["benchmarks"]
+
+    assert timed[1]["fullname"] == f"benchmarks/test_small.py::{PICTURES}"
+    assert timed[1]["extra_info"]["test_accuracy"] == 0.75
+
+
+# the table
+
+
+def test_table_of_pictures(tmp_path):
+    """A case of pictures has its accuracy with interval, beside chance, costs and verdict."""
+    runs = small_runs()[:2]
+    (row,) = rows(tmp_path, runs, limits=[LIMIT])
+
+    assert row == {
+        "model": "linear",
+        "init": "random",
+        "size": "60",
+        "accuracy %": "75.0 [11.5, 100.0]",
+        "chance %": "33.3",
+        "top-5 %": "95.0",
+        "loss": "0.500",
+        "epochs": "1",
+        "train s": "2.5 [-3.9, 8.9]",
+        "samples/s": "3,000",
+        "parameters": "579",
+        "seeds": "2",
+        "gate": "regressed",
+    }
+
+
+def test_table_of_series(tmp_path):
+    """A forecast stands beside the oracle and the simple forecasts."""
+    runs = [
+        small_run(SERIES, seed, task="forecast", metrics={"test_mse": value})
+        for seed, value in enumerate((1.5, 1.5))
+    ]
+    (row,) = rows(tmp_path, runs)
+
+    assert row["MSE"] == "1.5 [1.5, 1.5]"
+    assert (row["oracle"], row["autoregression"]) == ("1.2", "1.4")
+    assert row["seasonal naive"] == "2.5"
+    assert row["efficiency"] == "0.800 [0.800, 0.800]"
+    assert "accuracy %" not in row
+
+
+def test_one_run_has_wilsons_interval(tmp_path):
+    """One run's accuracy is as sure as its 240 test pictures make it."""
+    (row,) = rows(tmp_path, [small_run()])
+
+    assert row["accuracy %"] == "75.0 [69.2, 80.1]"
+    assert row["train s"] == "2.0"
+
+
+def test_unknown_value_is_a_dash(tmp_path):
+    """A run that diverged has no accuracy, and says what became of it."""
+    run = small_run(status="diverged", metrics={"test_accuracy": None, "test_top5": None})
+    (row,) = rows(tmp_path, [run])
+
+    assert (row["accuracy %"], row["top-5 %"], row["status"]) == ("-", "-", "diverged")
+
+
+@pytest.mark.parametrize(
+    ("reference", "shown"),
+    [
+        ({"test_accuracy": 0.0023, "test_loss": 5.2}, "0.23 %"),
+        ({"scaled_loss": 0.0084}, "loss 0.0084"),
+    ],
+)
+def test_original_report_stands_beside_ours(tmp_path, reference, shown):
+    """Where the original report has the model and size, its number is shown."""
+    runs = [small_run(reference=reference), small_run("test_small[own]")]
+    other, own = sorted(rows(tmp_path, runs), key=lambda row: row["model"])
+
+    assert (other["original"], own["original"]) == (shown, "")
+
+
+def test_step_budget_is_marked(tmp_path):
+    """Cases that differ in their budget alone can be told apart in the table."""
+    runs = [small_run(f"test_line[{label}]", model="lstm") for label in ("60", "60-steps")]
+
+    assert sorted(row["budget"] for row in rows(tmp_path, runs)) == ["", "steps"]
+
+
+def test_rows_go_by_size_then_model(tmp_path):
+    """Sizes are ordered as numbers, and models of one size stand together."""
+    runs = [
+        small_run(f"test_small[{model}-{size}]", model=model, size=size)
+        for model in ("b", "a")
+        for size in (10_000, 90_000, 500)
+    ]
+    found = [(row["size"], row["model"]) for row in rows(tmp_path, runs)]
+
+    assert found == [(n, m) for n in ("500", "10,000", "90,000") for m in "ab"]
+
+
+def test_each_dataset_has_a_table(tmp_path):
+    """Results on different data are never put into one table."""
+    found = tables(report.read(sweep(tmp_path, small_runs())), "simple")
+
+    assert [title for title, _ in found] == ["small on ar", "small on squares"]
+
+
+# report.md
+
+
+def test_markdown_tells_all(tmp_path):
+    """The report names machine, data, limits not kept, trouble, skipped and missing."""
+    bad = small_run("test_small[bad]", status="diverged", reason="the loss is no number")
+    folder = sweep(
+        tmp_path,
+        [*small_runs(), bad],
+        limits=[LIMIT],
+        skipped={"test_small[big]": "no data"},
+        missing=["test_small[lost]"],
+    )
+    text = markdown.text(report.read(folder))
+
+    for words in (
+        "# Profile quick",
+        "A processor, 2 cores, Python 3.11.7, torch 2.11.0, timm 1.0.26",
+        "- squares: 60 train, 30 validation, 240 test; digest 0123456789ab",
+        "## small on squares",
+        f"- {PICTURES}: regressed: test_accuracy is 0.75, needs at least 0.9 (gates.toml:3)",
+        "- test_small[bad], seed 0: diverged: the loss is no number",
+        "- test_small[big]: no data",
+        "- test_small[lost]: planned, but no run ended",
+    ):
+        assert words in text
+
+
+def test_good_sweep_has_no_bad_news(tmp_path):
+    """Headings without anything under them are left out."""
+    text = markdown.text(report.read(sweep(tmp_path, small_runs())))
+
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# Profile quick",
+        "## small on ar",
+        "## small on squares",
+    ]
+
+
+HOSTILE = ["a|b", "<script>alert(1)</script>", "two\nlines", "<!-- ", "|", "a\n\n# b"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_model_breaks_nothing(tmp_path, name):
+    """A model's name is text in its cell: no HTML, no further column, row or heading."""
+    plain, hostile = (
+        parsed(sweep(tmp_path / folder, [small_run(model=model)]))
+        for folder, model in (("plain", "linear"), ("hostile", name))
+    )
+
+    assert [t.type for t in hostile if t.level == 0] == [t.type for t in plain if t.level == 0]
+    assert len([t for t in hostile if t.type == "td_open"]) == len(
+        [t for t in plain if t.type == "td_open"]
+    )
+    assert not [token for token in hostile if token.type.startswith("html")]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_reason_of_a_skip_breaks_nothing(tmp_path, name):
+    """The reason why a case was skipped is one item of its list, and no HTML."""
+    tokens = parsed(sweep(tmp_path, [], skipped={"test_small[x]": name}))
+
+    assert [token.type for token in tokens].count("list_item_open") == 2
+    assert not [token for token in tokens if token.type.startswith("html")]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_reason_of_a_run_breaks_nothing(tmp_path, name):
+    """What went wrong with a run is one item of its list, and no HTML."""
+    tokens = parsed(sweep(tmp_path, [small_run(status="crashed", reason=name)]))
+
+    assert [token.type for token in tokens].count("list_item_open") == 2
+    assert not [token for token in tokens if token.type.startswith("html")]
+
+
+@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "a\n\n# b"])
+def test_hostile_dataset_breaks_nothing(tmp_path, name):
+    """The name of a dataset or family is text in its heading."""
+    tokens = parsed(sweep(tmp_path, [small_run(dataset=name)]))
+
+    assert len([token for token in tokens if token.type == "heading_open"]) == 2
+    assert not [token for token in tokens if token.type.startswith("html")]
+
+
+# all of them
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """Give all reports, without the time at which they were written."""
+    timed = json.loads((folder / "benchmark.json").read_text())
+    del timed["datetime"]
+    names = ("summary.json", "report.md")
+    return {name: (folder / name).read_bytes() for name in names} | {"benchmark": timed}
+
+
+def test_reports_follow_from_the_run_directory(tmp_path):
+    """Rendered again, every file is the same."""
+    folder = sweep(tmp_path, small_runs(), limits=[LIMIT], missing=["test_small[lost]"])
+    found = []
+    for _ in range(2):
+        report.write(folder)
+        found.append(contents(folder))
+
+    assert found[0] == found[1]
+
+
+def test_reports_do_not_tell_where_they_were_rendered(tmp_path, monkeypatch):
+    """A sweep rendered from elsewhere is not ascribed to the code that lies there."""
+    folder = sweep(tmp_path / "out", small_runs())
+    found = []
+    for place in (tmp_path, Path(__file__).parent):
+        monkeypatch.chdir(place)
+        report.write(folder)
+        found.append(contents(folder))
+
+    assert found[0] == found[1]
+
+
+def test_order_on_disk_does_not_matter(tmp_path):
+    """Runs stored in another order, as workers do, give the same reports."""
+    runs = small_runs()
+    for name, some in (("one", runs), ("two", runs[::-1])):
+        folder = sweep(tmp_path / name, [])
+        sweep(folder, some)
+        (folder / "plan.json").unlink()
+        report.write(sweep(folder, [], missing=[SERIES, PICTURES]))
+
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.parametrize("environment", [None, ENVIRONMENT], ids=["bare", "known"])
+def test_nothing_finished(tmp_path, environment):
+    """A sweep cut before its first run ended has reports that say so."""
+    plain = summary(tmp_path, [], missing=[PICTURES], environment=environment)
+    text = (tmp_path / "report.md").read_text()
+
+    assert plain["cases"] == []
+    assert [case["id"] for case in plain["missing"]] == [PICTURES]
+    assert f"- {PICTURES}: planned, but no run ended" in text
+    assert "Name (time in s)" not in compare(tmp_path / "benchmark.json")
+
+
+def test_folder_without_a_plan_is_refused(tmp_path):
+    """What is no run directory gets no reports."""
+    with pytest.raises(StoreError, match="is no run directory"):
+        report.write(tmp_path)
+
+    assert list(tmp_path.iterdir()) == []

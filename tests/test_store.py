@@ -1,0 +1,353 @@
+"""The run directory: whole files, or none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+from small_cases import small_case
+from small_runs import DATASETS, ENVIRONMENT, small_epoch, small_run
+
+from pytest_amlnn import store
+from pytest_amlnn.store import StoreError
+
+IDS = ["test_cnn[vgg19-random-10k]", "test_rnn[lstm-nike-1000]", "test_rnn[lstm-3000-steps]"]
+
+
+def everything(folder: Path) -> list[str]:
+    """Give the names of all that lies in a folder, however deep."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+# names
+
+
+@given(text=st.text())
+def test_key_is_safe(text):
+    """Whatever a case is called, its key is no path, no hidden file and plain ASCII."""
+    key = store.key(text)
+
+    assert re.fullmatch(r"([A-Za-z0-9-]([A-Za-z0-9._-]*[A-Za-z0-9-])?)?", key)
+
+
+@given(
+    function=st.from_regex(r"test_[a-z_]{0,9}", fullmatch=True),
+    label=st.text(max_size=30),
+)
+def test_key_of_a_case_is_never_empty(function, label):
+    """The name of the test function leaves a key whatever the label is."""
+    assert store.key(f"{function}[{label}]").startswith("test")
+
+
+def test_key_can_be_read():
+    """Keys of ordinary ids are the ids without their brackets, and differ."""
+    assert [store.key(id) for id in IDS] == [
+        "test_cnn_vgg19-random-10k",
+        "test_rnn_lstm-nike-1000",
+        "test_rnn_lstm-3000-steps",
+    ]
+
+
+# files
+
+
+def test_file_is_replaced(tmp_path):
+    """Folders are made as needed, and a second write takes the place of the first."""
+    path = tmp_path / "deep" / "down" / "file"
+    for content in (b"a long first one", b"second"):
+        store.write(path, content)
+
+    assert path.read_bytes() == b"second"
+    assert everything(tmp_path) == ["deep", "deep/down", "deep/down/file"]
+
+
+def test_failing_write_leaves_the_old_file(tmp_path):
+    """On a full disk the old file stays whole, and nothing else is left behind."""
+    path = tmp_path / "file"
+    store.write(path, b"old")
+    fill = f"""
+import resource
+from pathlib import Path
+from pytest_amlnn import store
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+store.write(Path({str(path)!r}), b"x" * 5000)
+"""
+    done = subprocess.run([sys.executable, "-c", fill], capture_output=True, text=True)
+
+    assert "File too large" in done.stderr
+    assert path.read_bytes() == b"old"
+    assert everything(tmp_path) == ["file"]
+
+
+def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
+    """Ctrl-C before the data are on disk leaves the old file and no temporary one."""
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    store.write(path, b"old")
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.write(path, b"new")
+
+    assert path.read_bytes() == b"old"
+    assert everything(tmp_path) == ["file"]
+
+
+def test_json_is_readable(tmp_path):
+    """Plain data are written as UTF-8 with line ends, and come back."""
+    plain = {"schema": 1, "name": "Prüfung ✓"}
+    store.write_json(tmp_path / "file.json", plain)
+
+    assert "Prüfung ✓" in (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert store.read_json(tmp_path / "file.json") == plain
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_number_that_json_cannot_hold_is_refused(tmp_path, number):
+    """No file holds what other programs could not read."""
+    with pytest.raises(ValueError, match="JSON"):
+        store.write_json(tmp_path / "file.json", {"schema": 1, "x": number})
+
+    assert everything(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read"),
+        (b'{"schema": 1, "cas', "cannot be read"),
+        (b"\xff\xfe", "cannot be read"),
+        (b"[]", "another version"),
+        (b"{}", "another version"),
+        (b'{"schema": 2}', "another version"),
+    ],
+    ids=["empty", "cut", "binary", "list", "none", "later"],
+)
+def test_damaged_file_is_named(tmp_path, content, words):
+    """A file that is cut, foreign or of another version is named."""
+    path = tmp_path / "plan.json"
+    path.write_bytes(content)
+
+    with pytest.raises(StoreError, match=f"^{re.escape(str(path))} .*{words}"):
+        store.load_plan(tmp_path)
+
+
+def test_missing_plan_means_no_run_directory(tmp_path):
+    """A folder without a plan is called no run directory."""
+    with pytest.raises(StoreError, match="plan.json is missing: .* is no run directory"):
+        store.load_plan(tmp_path)
+
+
+# the folder
+
+
+def test_new_folder_is_left_as_it_was(tmp_path):
+    """Checking that a sweep can be stored makes nothing."""
+    (tmp_path / "here").mkdir()
+    for folder in (tmp_path / "here", tmp_path / "not" / "yet"):
+        store.claim(folder)
+
+    assert everything(tmp_path) == ["here"]
+
+
+def test_files_of_the_user_are_left_alone(tmp_path):
+    """A folder with other files in it can be used, and they stay."""
+    (tmp_path / "notes.txt").write_text("mine")
+    store.claim(tmp_path)
+
+    assert everything(tmp_path) == ["notes.txt"]
+
+
+def test_other_sweep_is_refused(tmp_path):
+    """A folder that holds a sweep is named with a way out, and not touched."""
+    store.save_plan(tmp_path, {"cases": []})
+    with pytest.raises(StoreError, match="holds another sweep; name a new folder, or remove"):
+        store.claim(tmp_path)
+
+    assert store.load_plan(tmp_path) == {"schema": 1, "cases": []}
+
+
+@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
+def test_file_in_the_place_of_the_folder_is_refused(tmp_path, below):
+    """A file where the folder, or one above it, should be is an error and stays."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="cannot be written to: .*; name another folder"):
+        store.claim(tmp_path / "file" / below)
+
+    assert everything(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+def test_unwritable_place_is_refused():
+    """A place that nobody can write to, not even root, is named."""
+    with pytest.raises(StoreError, match="--amlnn-out /proc/sweep/one cannot be written to"):
+        store.claim(Path("/proc/sweep/one"))
+
+
+def test_name_that_is_too_long_is_refused(tmp_path):
+    """A name that no file system takes is an error like any other, and leaves no trace."""
+    with pytest.raises(StoreError, match="File name too long"):
+        store.claim(tmp_path / "new" / ("x" * 300))
+
+    assert everything(tmp_path) == []
+
+
+# runs
+
+
+def test_runs_come_back(tmp_path):
+    """What is stored is read back equal, in order of case and seed."""
+    runs = [small_run(id, seed) for id in reversed(IDS) for seed in (10, 9)]
+    for run in runs:
+        store.save_run(tmp_path, run, {}, [])
+
+    assert store.load_runs(tmp_path) == sorted(runs, key=lambda run: (run.id, run.seed))
+
+
+def test_run_is_stored_where_the_documentation_says(tmp_path):
+    """A run is two files named by its seed, in the folder of its case."""
+    run = small_run(IDS[0], 3)
+    store.save_run(tmp_path, run, {"predicted": np.array([1])}, ["a.png"])
+
+    assert [path for path in everything(tmp_path) if "." in path] == [
+        "runs/test_cnn_vgg19-random-10k/3.json",
+        "runs/test_cnn_vgg19-random-10k/3.safetensors",
+    ]
+
+
+def test_examples_can_be_read_by_others(tmp_path):
+    """What was said of each example is plain safetensors, the names in its metadata."""
+    names = ["val_0.JPEG", 'a "b" ü.png']
+    examples = {
+        "predicted": np.array([1, 2]),
+        "top": np.arange(10).reshape(2, 5),
+        "confidence": np.array([0.5, 0.25], dtype=np.float32),
+    }
+    store.save_run(tmp_path, small_run(IDS[0]), examples, names)
+    path = next(tmp_path.rglob("*.safetensors"))
+
+    with safe_open(path, "numpy") as file:
+        assert json.loads(file.metadata()["names"]) == names
+        assert set(file.keys()) == set(examples)
+        for name, array in examples.items():
+            assert (file.get_tensor(name) == array).all()
+            assert file.get_tensor(name).dtype == array.dtype
+
+
+def test_examples_may_be_views(tmp_path):
+    """A column or a transposed array is stored as it reads, not as it lies in memory."""
+    table = np.arange(20).reshape(4, 5)
+    store.save_run(tmp_path, small_run(), {"even": table[:, ::2], "turned": table.T}, [])
+
+    with safe_open(next(tmp_path.rglob("*.safetensors")), "numpy") as file:
+        assert (file.get_tensor("even") == table[:, ::2]).all()
+        assert (file.get_tensor("turned") == table.T).all()
+
+
+def test_run_without_examples_has_one_file(tmp_path):
+    """A run that diverged says nothing of the test examples, and is stored all the same."""
+    store.save_run(tmp_path, small_run(status="diverged"), {}, [])
+
+    assert [path.suffix for path in tmp_path.rglob("*.*")] == [".json"]
+
+
+def test_diverged_run_is_valid_json(tmp_path):
+    """nan becomes null: no reader needs Python's own dialect."""
+    run = small_run(
+        epochs=(small_epoch(train_loss=float("nan"), gradient_norm=float("inf")),),
+        metrics={"test_loss": float("nan")},
+    )
+    store.save_run(tmp_path, run, {}, [])
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    path = next(tmp_path.rglob("*.json"))
+    plain = json.loads(path.read_text(), parse_constant=refuse)
+
+    assert plain["epochs"][0]["train_loss"] is None
+    assert store.load_runs(tmp_path)[0].metrics["test_loss"] is None
+
+
+def test_no_runs_yet(tmp_path):
+    """A folder in which nothing ended has no runs and no facts."""
+    assert store.load_runs(tmp_path) == []
+    assert store.load_environment(tmp_path) == {}
+
+
+def test_half_written_run_is_no_run(tmp_path):
+    """A run cut between its two files is not read: the JSON comes last."""
+    store.save_run(tmp_path, small_run(), {"predicted": np.array([1])}, ["a"])
+    next(tmp_path.rglob("*.json")).unlink()
+
+    assert store.load_runs(tmp_path) == []
+
+
+def test_damaged_run_is_named(tmp_path):
+    """One run that cannot be read stops the report, with the file's name."""
+    store.save_run(tmp_path, small_run(IDS[0], 4), {}, [])
+    path = next(tmp_path.rglob("*.json"))
+    path.write_text(path.read_text()[:100])
+
+    with pytest.raises(StoreError, match=re.escape(str(path))):
+        store.load_runs(tmp_path)
+
+
+@pytest.mark.parametrize("plain", [{}, {"epochs": [], "more": 1}], ids=["less", "more"])
+def test_run_of_other_fields_is_named(tmp_path, plain):
+    """A run with the right schema and the wrong fields is damaged too."""
+    store.write_json(tmp_path / "runs" / "a" / "0.json", {"schema": 1, **plain})
+
+    with pytest.raises(StoreError, match="0.json"):
+        store.load_runs(tmp_path)
+
+
+# the environment
+
+
+def test_datasets_are_added(tmp_path):
+    """Facts are the latest, datasets are those of all processes."""
+    store.save_environment(tmp_path, {"cores": 1}, {"a": {"digest": "1"}})
+    store.save_environment(tmp_path, {"cores": 2}, {"b": {"digest": "2"}})
+    facts = store.load_environment(tmp_path)
+
+    assert facts["cores"] == 2
+    assert facts["datasets"] == {"a": {"digest": "1"}, "b": {"digest": "2"}}
+
+
+def test_processes_that_save_at_once_lose_nothing(tmp_path):
+    """Two processes that each open twenty datasets leave forty."""
+    add = f"""
+from pathlib import Path
+from sys import argv
+from pytest_amlnn import store
+for number in range(20):
+    store.save_environment(Path({str(tmp_path)!r}), {{}}, {{argv[1] + str(number): {{}}}})
+"""
+    both = [subprocess.Popen([sys.executable, "-c", add, name]) for name in "ab"]
+    codes = [process.wait(60) for process in both]
+
+    assert codes == [0, 0]
+    assert set(store.load_environment(tmp_path)["datasets"]) == {
+        f"{name}{number}" for name in "ab" for number in range(20)
+    }
+
+
+def test_environment_stands_beside_the_plan(tmp_path):
+    """Everything a report needs is in the files that the documentation names."""
+    store.save_plan(tmp_path, {"cases": [small_case().label]})
+    store.save_environment(tmp_path, ENVIRONMENT, DATASETS)
+
+    assert {"plan.json", "environment.json"} <= set(everything(tmp_path))
+    assert store.load_environment(tmp_path)["datasets"] == DATASETS

@@ -1,0 +1,298 @@
+"""One run: the loop, its randomness, its stop and its record."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_cases import leaked, line_case, linear, small_case, squares
+from torch import nn
+
+from amlnn_datasets import series
+from pytest_amlnn import training
+from pytest_amlnn.case import Case, Recipe
+from pytest_amlnn.data import Data
+from pytest_amlnn.progress import Silent
+from pytest_amlnn.result import METRICS, Epoch, Run, to_plain
+
+CPU = torch.device("cpu")
+SMALL_SERIES = {"preset": "ar", "points": 300, "longest": 300, "test": 200, "window": 8}
+
+
+def train(case: Case, data: Data | None = None, seed: int = 0) -> Run:
+    data = data or squares()
+    return training.train(
+        case, data, id=f"test[{case}]", seed=seed, device=CPU, progress=Silent()
+    )[0]
+
+
+def numbers(run: Run) -> object:
+    """Return all of a run that must not change from one training to the next."""
+    metrics = {
+        name: value
+        for name, value in run.metrics.items()
+        if "second" not in name and "memory" not in name
+    }
+    return metrics, [dataclasses.replace(epoch, seconds={}) for epoch in run.epochs]
+
+
+def epochs(*losses: float) -> list[Epoch]:
+    return [
+        Epoch(
+            train_loss=1.0,
+            train_accuracy=None,
+            val_loss=loss,
+            val_accuracy=None,
+            learning_rate=0.1,
+            gradient_norm=1.0,
+            steps=1,
+            seconds={},
+        )
+        for loss in losses
+    ]
+
+
+def test_net_learns():
+    """Three epochs on an easy task end far above chance."""
+    run = train(small_case(epochs=6))
+
+    assert run.status == "finished"
+    assert run.metrics["test_accuracy"] > 0.8
+
+
+def test_same_seed_gives_the_same_bits():
+    """Two runs with one seed agree in every number but times and memory."""
+    case = small_case(flip=True, shift=1)
+
+    assert numbers(train(case)) == numbers(train(case))
+
+
+def test_another_seed_gives_other_numbers():
+    """Seeds 0, 1 and 2 lead to three different runs: 0 is a seed like any other."""
+    losses = {train(small_case(), seed=seed).metrics["test_loss"] for seed in range(3)}
+
+    assert len(losses) == 3
+
+
+def test_order_of_cases_changes_no_number():
+    """A run's numbers do not depend on what was trained before it in the process."""
+    first, second = small_case("first"), small_case("second", batch_size=16, flip=True)
+    forwards = [numbers(train(case)) for case in (first, second)]
+    backwards = [numbers(train(case)) for case in (second, first)]
+
+    assert forwards == backwards[::-1]
+
+
+def test_global_random_state_and_threads_are_left_alone():
+    """What a user drew, set and allowed before a run is the same after it."""
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    threads = torch.get_num_threads()
+    train(small_case(threads=1))
+
+    assert torch.equal(torch.rand(3), expected)
+    assert torch.get_num_threads() == threads
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_every_metric_is_recorded():
+    """A finished run holds each metric of its task, and its parts make up its wall time."""
+    run = train(small_case())
+
+    assert set(METRICS["classification"]) <= set(run.metrics)
+    assert run.parts.keys() == {
+        "prepare", "build", "compile", "train", "evaluate", "checkpoint"
+    }  # fmt: skip
+    assert sum(run.parts.values()) <= run.metrics["wall_seconds"]
+
+
+def test_every_metric_of_a_forecast_is_recorded():
+    """A finished forecast holds each metric of its task, baselines included."""
+    run = train(line_case(), lambda seed: series.splits(**SMALL_SERIES, seed=seed))
+
+    assert set(METRICS["forecast"]) <= set(run.metrics)
+    assert run.metrics["efficiency"] == pytest.approx(
+        run.metrics["oracle_mse"] / run.metrics["test_mse"]
+    )
+
+
+def test_series_is_drawn_by_the_seed():
+    """The oracle's error differs between seeds, and agrees between models at one seed."""
+    data = lambda seed: series.splits(**SMALL_SERIES, seed=seed)  # noqa: E731
+    first = train(line_case("one"), data, seed=0).metrics["oracle_mse"]
+
+    assert (
+        train(line_case("two", learning_rate=0.01), data, seed=0).metrics["oracle_mse"] == first
+    )
+    assert train(line_case("one"), data, seed=1).metrics["oracle_mse"] != first
+
+
+@pytest.mark.parametrize(("rate", "scale"), [(1e38, 1.0), (0.1, math.nan), (0.1, math.inf)])
+def test_loss_that_is_no_number_ends_the_run(rate, scale):
+    """A loss of inf or nan gives status diverged at once, with the epoch and no test score."""
+
+    class Scaled(nn.Module):
+        def __init__(self, outputs: int) -> None:
+            super().__init__()
+            self.net = linear(outputs)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.net(inputs) * scale
+
+    run = train(small_case(build=Scaled, learning_rate=rate, epochs=5))
+
+    assert run.status == "diverged"
+    assert "not a finite number" in run.reason
+    assert len(run.epochs) < 5
+    assert "test_accuracy" not in run.metrics
+    assert "NaN" not in str(to_plain(run))
+
+
+def test_accuracy_below_chance_is_a_broken_label_map():
+    """A net that learned, tested on labels in another order, is implausible in plain words."""
+    run = train(small_case(epochs=6), squares(swapped=True))
+
+    assert run.status == "implausible"
+    assert "label map" in run.reason
+    assert run.metrics["test_accuracy"] < 0.1
+
+
+def test_forecast_below_the_floor_is_a_leak():
+    """A forecast that knows its target beats the oracle, and fails for it."""
+    case = line_case(epochs=30, learning_rate=0.02, optimizer="adam")
+    data = lambda seed: leaked(series.splits(**SMALL_SERIES, seed=seed))  # noqa: E731
+    run = train(case, data)
+
+    assert run.status == "implausible"
+    assert "leak" in run.reason
+
+
+def test_honest_forecast_is_plausible():
+    """The same net on windows that end before their target finishes."""
+    case = line_case(epochs=30, learning_rate=0.02, optimizer="adam")
+    run = train(case, lambda seed: series.splits(**SMALL_SERIES, seed=seed))
+
+    assert run.status == "finished"
+    assert run.metrics["efficiency"] < 1.05
+
+
+def test_best_weights_are_tested():
+    """The test sees the weights of the best epoch, not of the last one."""
+    case = small_case(epochs=8, learning_rate=3.0, warmup=0.0, momentum=0.0)
+    run = train(case)
+    kept = run.epochs[run.best_epoch - 1]
+    straight = train(dataclasses.replace(case, recipe=case.recipe))
+
+    assert kept.val_loss == min(epoch.val_loss for epoch in run.epochs)
+    assert run.metrics["val_accuracy"] == kept.val_accuracy
+    assert numbers(straight) == numbers(run)
+
+
+def test_patience_ends_training():
+    """Three epochs without a lower validation loss, past half of the budget, are enough."""
+    recipe = Recipe(epochs=10, learning_rate=0.1, patience=3)
+
+    assert training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1), recipe) == ""
+    assert "4 epochs" not in training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1), recipe)
+    assert "no lower" in training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1, 1), recipe)
+
+
+def test_first_half_of_the_schedule_is_not_held_against_a_run():
+    """However long ago the best epoch was, patience starts to count at half of the budget."""
+    recipe = Recipe(epochs=20, learning_rate=0.1, patience=2)
+
+    assert training.stop_reason(epochs(1, *[2] * 10), recipe) == ""
+    assert training.stop_reason(epochs(1, *[2] * 11), recipe) != ""
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=12), st.integers(1, 5))
+def test_training_always_ends(losses, patience):
+    """Whatever the losses, the budget is never exceeded, and the best epoch is the lowest."""
+    recipe = Recipe(epochs=len(losses), learning_rate=0.1, patience=patience)
+    best = training.best_epoch(epochs(*losses))
+
+    assert training.stop_reason(epochs(*losses), recipe)
+    assert losses[best - 1] == min(losses)
+
+
+@given(st.floats(0, 1), st.floats(0, 0.9))
+def test_rate_stays_between_zero_and_the_peak(progress, warmup):
+    """The learning rate never leaves 0..peak, wherever in the schedule."""
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=warmup)
+
+    assert 0 <= training.rate(recipe, progress) <= 0.3
+
+
+def test_rate_peaks_after_the_warm_up():
+    """The rate rises to its peak over the warm-up, and ends at zero."""
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.2)
+
+    assert training.rate(recipe, 0.1) == pytest.approx(0.15)
+    assert training.rate(recipe, 0.2) == pytest.approx(0.3)
+    assert training.rate(recipe, 1.0) == pytest.approx(0.0)
+
+
+def test_rate_of_zero_learns_nothing():
+    """A recipe broken on purpose leaves the fresh weights as they are."""
+    run = train(small_case(learning_rate=0.0, epochs=4))
+
+    assert len({epoch.val_loss for epoch in run.epochs}) == 1
+
+
+@pytest.mark.parametrize(("examples", "steps"), [(64, 2), (65, 2), (66, 3), (5, 1)])
+def test_last_batch_of_one_is_left_out(examples, steps):
+    """Batch normalisation needs two examples; any other remainder is trained on."""
+    recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=32)
+
+    assert training.steps_of(examples, recipe) == steps
+
+
+def test_weight_decay_spares_biases():
+    """Only parameters of two dimensions and more decay."""
+    optimizer = training.optimizer_of(
+        linear(3), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.5)
+    )
+    decays = {
+        parameter.ndim: group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+    assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_gradient_is_clipped():
+    """Clipping shortens the whole gradient to the limit; the norm told is from before."""
+    net = linear(3)
+    net(torch.ones(2, 3, 8, 8)).square().sum().backward()
+    before = training.clip(list(net.parameters()), None)
+    told = training.clip(list(net.parameters()), 0.5)
+
+    assert told == before > 0.5
+    assert training.clip(list(net.parameters()), None).item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_examples_are_recorded_in_order():
+    """Every test example has its label, its prediction and its five best, in file order."""
+    case, data = small_case(epochs=6), squares(classes=6)
+    run, examples = training.train(case, data, id="x", seed=0, device=CPU, progress=Silent())
+
+    assert np.array_equal(examples["label"], data(0).test.targets)
+    assert examples["top5"].shape == (240, 5)
+    assert np.array_equal(examples["top5"][:, 0], examples["predicted"])
+    hits = (examples["predicted"] == examples["label"]).mean()
+    assert run.metrics["test_accuracy"] == pytest.approx(hits)
+
+
+def test_flops_count_two_per_multiply_add():
+    """A linear layer of 192 inputs and 3 outputs takes 1,152 operations an example."""
+    run = train(small_case(epochs=1))
+
+    assert run.metrics["flops_per_sample"] == 2 * 192 * 3
+    assert run.metrics["parameters"] == 192 * 3 + 3
