@@ -9,6 +9,8 @@ from torch import nn
 
 from pytest_amlnn.case import Case, Recipe
 
+Builder = Callable[..., nn.Module]
+
 SETS: tuple[tuple[str, str, tuple[int, ...], int, int, int, bool | None], ...] = (
     ("quick", "shapes", (200, 600), 10, 10, 1, False),
     ("quick", "tiny-imagenet", (200, 600), 10, 10, 1, True),
@@ -21,20 +23,24 @@ SETS: tuple[tuple[str, str, tuple[int, ...], int, int, int, bool | None], ...] =
 
 def picture_cases(
     model: str,
-    build: Callable[..., nn.Module],
+    build: Builder,
     recipes: Mapping[str, Recipe],
     *,
+    quick: tuple[str, Builder] | None = None,
     original: Mapping[str, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
-    `recipes` holds one for each profile, `original` what the original report gives for
-    the model on 10,000 pictures.
+    `recipes` holds one for each profile, `quick` the name and builder of the variant that
+    the quick profile trains instead, `original` what the original report gives for the
+    model on 10,000 pictures.
     """
+    variants = dict.fromkeys(recipes, ("", build)) | ({"quick": quick} if quick else {})
     return [
         Case(
             model=model,
-            build=partial(build, resolution=recipes[profile].resolution),
+            build=partial(variants[profile][1], resolution=recipes[profile].resolution),
+            variant=variants[profile][0],
             recipe=recipes[profile],
             task="classification",
             family="cnn",

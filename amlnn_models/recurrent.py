@@ -21,6 +21,14 @@ SIZES = {
     "full": (1000, 3000, 9000, 27_000),
 }
 
+QUICK = Recipe(
+    epochs=12, learning_rate=0.01, optimizer="adam", batch_size=64, clip_norm=1.0, threads=1
+)
+SEED = replace(QUICK, epochs=10, learning_rate=0.005, batch_size=32)
+FULL = replace(SEED, epochs=60, patience=8)
+RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+"""One for all cells, so that they are compared and not their settings."""
+
 
 class Forecaster(nn.Module):
     """Read a window with recurrent cells, forecast the next value from their last state."""
@@ -38,15 +46,16 @@ class Forecaster(nn.Module):
         # the last layer's final state, of both directions where there are two: the one
         # that reads backwards ends at the window's first point
         last = hidden[-2:] if self.cells.bidirectional else hidden[-1:]
-        return self.head(torch.cat(tuple(last), dim=1))
+        forecasts: Tensor = self.head(torch.cat(tuple(last), dim=1))
+        return forecasts
 
 
 def series_cases(
     model: str,
     build: Callable[[int], nn.Module],
-    recipes: Mapping[str, Recipe],
     *,
     original: Mapping[int, float],
+    recipes: Mapping[str, Recipe] = RECIPES,
 ) -> list[Case]:
     """Return a model's cases; `original` holds the original report's loss by points.
 
@@ -55,7 +64,7 @@ def series_cases(
     """
 
     def case(profile: str, preset: str, points: int, label: str, recipe: Recipe) -> Case:
-        data = {
+        data: dict[str, int | str] = {
             "preset": preset,
             "points": points,
             "longest": max(SIZES[profile]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
@@ -26,17 +28,19 @@ def resnetv2(name: str, outputs: int) -> nn.Module:
     return net
 
 
-QUICK = Recipe(epochs=6, learning_rate=0.05, resolution=32)
-SEED = Recipe(epochs=5, learning_rate=0.05, patience=2, weight_decay=5e-4, flip=True)
-FULL = Recipe(
-    epochs=60,
-    learning_rate=0.1,
-    batch_size=64,
+QUICK = Recipe(epochs=4, learning_rate=0.001, optimizer="adamw", resolution=32)
+SEED = replace(
+    QUICK,
+    epochs=5,
+    patience=2,
+    learning_rate=0.05,
+    optimizer="sgd",
+    resolution=64,
     weight_decay=5e-4,
-    label_smoothing=0.1,
     flip=True,
-    shift=6,
-    patience=8,
+)
+FULL = replace(
+    SEED, epochs=60, patience=8, batch_size=64, learning_rate=0.1, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 

@@ -67,8 +67,9 @@ def score(
     test = splits.test
     center = centers(test.inputs[test.rows], splits, recipe)[:, 0]
     forecast = forecasts.double().cpu().numpy()[:, 0] * splits.scale + center
-    errors = {name: test.targets - other for name, other in splits.forecasts.items()}
-    own = test.targets - forecast
+    truth = np.asarray(test.targets, dtype=np.float64)
+    errors = {name: truth - other for name, other in splits.forecasts.items()}
+    own = truth - forecast
     mse = float(np.mean(own**2))
     metrics = {f"{name}_mse": float(np.mean(error**2)) for name, error in errors.items()}
     metrics |= {"test_mse": mse, "test_mae": float(np.mean(np.abs(own)))}
@@ -77,7 +78,7 @@ def score(
         metrics["efficiency"] = metrics["oracle_mse"] / mse
     return metrics, {
         "forecast": forecast,
-        "truth": test.targets,
+        "truth": truth,
         "noise_scale": splits.noise_scale,
         **splits.forecasts,
     }

@@ -327,7 +327,11 @@ def progress(request: pytest.FixtureRequest, title: str, epochs: int) -> Any:
         with uncaptured():
             terminal.write_line(line)
 
-    return Frames(tally, uncaptured) if terminal.isatty else Lines(tally, write)
+    if not terminal.isatty:
+        return Lines(tally, write)
+    with uncaptured():
+        terminal.ensure_newline()  # the frame's line is its own, and wiped in the end
+    return Frames(tally, uncaptured)
 
 
 @pytest.fixture
@@ -353,6 +357,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         config.stash[SWEEP] = report.write(out)
 
 
+@pytest.hookimpl(trylast=True)  # below pytest-benchmark's table: what was asked for comes last
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show the comparison, and where the whole report is."""
     if SWEEP in config.stash:

@@ -120,16 +120,17 @@ class Frames:
     def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
         """Draw the line anew if it is due."""
         self.tally.step(epoch, step, steps, examples)
-        if perf_counter() - self.drawn >= SECONDS_BETWEEN_FRAMES:
-            self.draw()
+        self.draw()
 
     def epoch(self, number: int, epoch: Epoch) -> None:
-        """Draw the line anew, with the epoch's loss."""
+        """Draw the line anew if it is due, with the epoch's loss."""
         self.tally.epoch(epoch)
         self.draw()
 
     def draw(self) -> None:
-        """Put the line on the terminal."""
+        """Put the line on the terminal, unless the last one is too young to be read."""
+        if perf_counter() - self.drawn < SECONDS_BETWEEN_FRAMES:
+            return
         with self.uncaptured():
             self.live.update(Text(self.tally.line(), overflow="ellipsis", no_wrap=True))
             self.live.refresh()

@@ -125,7 +125,9 @@ def test_bound_that_is_no_number_is_refused(limits, bound):
     """Text, truth values and nan are no bounds, though Python might compare them."""
     path = limits(f"{HEAD}test_accuracy = {{ at_least = {bound} }}")
 
-    with pytest.raises(GateError, match=r":3: test_accuracy: at_least is .*, needs a finite number"):
+    with pytest.raises(
+        GateError, match=r":3: test_accuracy: at_least is .*, needs a finite number"
+    ):
         load(path, "quick")
 
 

@@ -37,13 +37,13 @@ def table(results: list[Result], sweep: Sweep, style: str) -> str:
     columns = columns_of(results[0].case["task"], sweep)
     cells = {head: [cell(result) for result in results] for head, cell in columns}
     full = {head: column for head, column in cells.items() if any(column)}
-    return tabulate(full, headers="keys", tablefmt=style, disable_numparse=True)
+    return str(tabulate(full, headers="keys", tablefmt=style, disable_numparse=True))
 
 
 def columns_of(task: str, sweep: Sweep) -> list[Column]:
     """Return the columns of a task, head and cell."""
     return [
-        ("model", lambda r: escape(r.case["model"])),
+        ("model", lambda r: escape(name(r.case))),
         ("init", lambda r: escape(r.runs[0].init)),
         ("size", lambda r: f"{r.case['size']:,}"),
         ("budget", lambda r: "steps" if str(r.case["label"]).endswith("-steps") else ""),
@@ -57,6 +57,11 @@ def columns_of(task: str, sweep: Sweep) -> list[Column]:
         ("gate", lambda r: judge(r, sweep.limits).name or ""),
         ("original", lambda r: original(r.case["reference"])),
     ]
+
+
+def name(case: Mapping[str, Any]) -> str:
+    """Return the model's name, with what sets this net apart from its plain form."""
+    return f"{case['model']} ({case['variant']})" if case["variant"] else str(case["model"])
 
 
 def interval(spread: Spread, style: str, scale: float = 1.0) -> str:
