@@ -28,7 +28,7 @@ def resnetv2(name: str, outputs: int) -> nn.Module:
     return net
 
 
-QUICK = Recipe(epochs=4, learning_rate=0.001, optimizer="adamw", resolution=32)
+QUICK = Recipe(epochs=3, learning_rate=0.001, optimizer="adamw", resolution=32)
 SEED = replace(
     QUICK,
     epochs=5,

@@ -86,7 +86,8 @@ def folded(kernel: Tensor, side: int) -> Tensor:
 
 
 QUICK = Recipe(
-    epochs=3,
+    epochs=2,
+    batch_size=16,
     learning_rate=0.0005,
     optimizer="adamw",
     resolution=32,
@@ -97,6 +98,7 @@ SEED = replace(
     QUICK,
     epochs=5,
     patience=2,
+    batch_size=32,
     learning_rate=0.02,
     optimizer="sgd",
     resolution=64,
