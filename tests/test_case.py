@@ -127,9 +127,9 @@ def test_record_names_the_builder():
 
 def test_record_names_the_builder_behind_a_partial():
     """A builder with its resolution filled in is recorded by the function's own name."""
-    case = next(case for case in CASES if case.model == "vgg11")
+    case = next(case for case in CASES if case.label == "vgg11-random-600")
 
-    assert to_plain(case)["build"] == "amlnn_models.vgg.vgg11"
+    assert to_plain(case)["build"] == "amlnn_models.vgg.vgg11_bn"
 
 
 @pytest.mark.parametrize(

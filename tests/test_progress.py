@@ -187,11 +187,12 @@ def test_frame_is_wiped_after_an_error(clock, terminal):
 
 
 def test_frames_are_drawn_now_and_then(clock, terminal):
-    """A thousand steps within a moment draw one frame; an epoch always draws."""
+    """A thousand steps within a moment draw one frame; an epoch draws when it is due."""
     with drawn(tally(clock), terminal) as shown:
         for step in range(1, 1001):
             shown.step(1, step, 1000, step)
         steps = terminal.getvalue().count("epoch 1/4")
+        clock.now += 1
         shown.epoch(1, small_epoch(train_loss=0.125))
 
     assert steps == 1
@@ -227,6 +228,7 @@ def test_frames_go_past_the_capture(clock, terminal):
     terminal.write = checked
     with drawn(tally(clock), terminal, opened) as shown:
         shown.step(1, 1, 2, 10)
+        clock.now += 1
         shown.epoch(1, small_epoch())
 
     assert "loss 1, validation 1.1" in terminal.getvalue()
