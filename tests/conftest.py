@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from small_cases import small_case, squares
 
-# pytest run inside a test forgets what it imported, and torch cannot be imported twice
-import scipy.special  # noqa: F401
-
-import pytest_amlnn.training  # noqa: F401
+from pytest_amlnn import training
+from pytest_amlnn.progress import Silent
 
 pytest_plugins = ["pytester"]
 
@@ -31,6 +31,16 @@ def test_small(case, train, gate):
 
     assert verdict.passed, verdict.message
 '''
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _torch_is_loaded():
+    """Import all that training needs, once.
+
+    pytest run inside a test forgets what it imported, and torch cannot be imported twice.
+    """
+    case, device = small_case(epochs=1), torch.device("cpu")
+    training.train(case, squares(), id="warm", seed=0, device=device, progress=Silent())
 
 
 @pytest.fixture(autouse=True)
