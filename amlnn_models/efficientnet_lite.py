@@ -34,7 +34,7 @@ def efficientnet_lite(name: str, outputs: int) -> nn.Module:
     return net
 
 
-QUICK = Recipe(epochs=5, learning_rate=0.004, optimizer="adamw", resolution=48)
+QUICK = Recipe(epochs=4, learning_rate=0.004, optimizer="adamw", resolution=48)
 SEED = replace(
     QUICK,
     epochs=5,

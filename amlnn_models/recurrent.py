@@ -55,7 +55,6 @@ def series_cases(
     build: Callable[[int], nn.Module],
     *,
     original: Mapping[int, float],
-    recipes: Mapping[str, Recipe] = RECIPES,
 ) -> list[Case]:
     """Return a model's cases; `original` holds the original report's loss by points.
 
@@ -89,13 +88,13 @@ def series_cases(
     def cases() -> Iterator[Case]:
         for profile, sizes in SIZES.items():
             for points in sizes:
-                yield case(profile, "trend_seasonal", points, str(points), recipes[profile])
+                yield case(profile, "trend_seasonal", points, str(points), RECIPES[profile])
         for points in SIZES["full"]:
             # as many steps at every size as an epoch budget takes on 3,000 points
-            epochs = max(1, round(recipes["full"].epochs * 3000 / points))
-            same_steps = replace(recipes["full"], epochs=epochs)
+            epochs = max(1, round(RECIPES["full"].epochs * 3000 / points))
+            same_steps = replace(RECIPES["full"], epochs=epochs)
             yield case("full", "trend_seasonal", points, f"{points}-steps", same_steps)
             for preset in sorted(set(PRESETS) - {"trend_seasonal"}):
-                yield case("full", preset, points, f"{preset}-{points}", recipes["full"])
+                yield case("full", preset, points, f"{preset}-{points}", RECIPES["full"])
 
     return list(cases())

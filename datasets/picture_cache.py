@@ -24,7 +24,7 @@ from rich.progress import Progress
 
 from amlnn_datasets.picture_archive import Archive
 from pytest_amlnn.data import DataError
-from pytest_amlnn.download import sync
+from pytest_amlnn.disk import sync
 
 SCHEMA = 1
 SIDE = 64

@@ -18,6 +18,8 @@ from platformdirs import user_cache_dir
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
+from pytest_amlnn.disk import sync
+
 CHUNK = 1 << 18
 """Bytes that are received between two moves of the progress bar."""
 
@@ -59,15 +61,6 @@ def download(
             + f"the same command {'resumes' if kept else 'tries again'}"
         ) from error
     return to
-
-
-def sync(path: Path) -> None:
-    """Force a file or folder to the disk, so that a power cut cannot undo it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _part(to: Path) -> Path:

@@ -284,19 +284,11 @@ def train_once(
     request: pytest.FixtureRequest, case: Case, data: Data, seed: int, device: torch.device
 ) -> Run:
     """Train with one seed and store the run."""
-    from pytest_amlnn import device as devices
     from pytest_amlnn import training
 
     session = request.config.stash[SESSION]
-    splits = data(seed)
-    if str(splits.facts["name"]) not in session.datasets:
-        facts = devices.environment(device, case.recipe.threads)
-        facts |= {"profile": session.options.profile, "engine": "inline"}
-        named = {str(splits.facts["name"]): dict(splits.facts)}
-        store.save_environment(session.options.out, facts, named)
-        session.datasets.add(str(splits.facts["name"]))
     with progress(request, f"{request.node.name} seed {seed}", case.recipe.epochs) as shown:
-        run, examples = training.train(
+        outcome = training.train(
             case,
             data,
             id=request.node.name,
@@ -305,7 +297,13 @@ def train_once(
             progress=shown,
             contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
         )
-    store.save_run(session.options.out, run, examples, list(splits.test.names))
+    run, out = outcome.run, session.options.out
+    name = str(outcome.dataset["name"])
+    if name not in session.datasets:
+        facts = {"profile": session.options.profile, "engine": "inline", **run.environment}
+        store.save_environment(out, facts, {name: dict(outcome.dataset)})
+        session.datasets.add(name)
+    store.save_run(out, run, outcome.examples, outcome.names)
     return run
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from pytest_amlnn import result
+from pytest_amlnn.disk import write
 from pytest_amlnn.result import SCHEMA, Run
 
 if TYPE_CHECKING:
@@ -36,26 +37,6 @@ class StoreError(Exception):
 def key(case_id: str) -> str:
     """Return the case id made safe as a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", case_id).strip("_.")
-
-
-def write(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step that survives a loss of power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def write_json(path: Path, plain: object) -> None:
@@ -113,7 +94,7 @@ def load_plan(folder: Path) -> dict[str, Any]:
 
 
 def save_run(
-    folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: list[str]
+    folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> None:
     """Write a run that ended, and what it said of each test example.
 
@@ -126,7 +107,7 @@ def save_run(
     if examples:
         # safetensors writes an array's memory as it lies, strides or not
         whole = {name: np.ascontiguousarray(array) for name, array in examples.items()}
-        content = save(whole, metadata={"names": json.dumps(names)})
+        content = save(whole, metadata={"names": json.dumps([*names])})
         write(place / f"{run.seed}.safetensors", content)
     write_json(place / f"{run.seed}.json", result.to_plain(run))
 

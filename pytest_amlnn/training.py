@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -37,6 +37,19 @@ STEPS_BETWEEN_CHECKS = 50
 """Steps after which a loss that is no number is noticed; asking makes the device wait."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One training that ended, with all that is stored of it."""
+
+    run: Run
+    examples: Examples
+    """For every test example what the net said of it; nothing where none was tested."""
+    names: Sequence[str]
+    """Of the test examples, in their order."""
+    dataset: Mapping[str, object]
+    """What the dataset says of itself, class words included."""
+
+
 def train(
     case: Case,
     data: Data,
@@ -46,11 +59,10 @@ def train(
     device: torch.device,
     progress: Progress,
     contended: bool = False,
-) -> tuple[Run, Examples]:
+) -> Outcome:
     """Train to early stopping, restore the best weights, test once.
 
-    Returns the run, and for every test example what the net said of it. Equal cases,
-    seeds, devices and versions of torch give equal numbers, bit for bit.
+    Equal cases, seeds, devices and versions of torch give equal numbers, bit for bit.
     """
     recipe, task = case.recipe, TASKS[case.task]
     epochs: list[Epoch] = []
@@ -105,7 +117,7 @@ def train(
         calibration_seconds=calibration,
         contended=contended,
     )
-    return run, examples
+    return Outcome(run=run, examples=examples, names=splits.test.names, dataset=splits.facts)
 
 
 @dataclass(frozen=True, kw_only=True)

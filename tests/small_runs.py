@@ -143,3 +143,8 @@ def sweep(
     if environment is not None:
         store.save_environment(folder, environment, DATASETS)
     return folder
+
+
+def everything(folder: Path) -> list[str]:
+    """Give the names of all that lies in a folder, however deep."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))

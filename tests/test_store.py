@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -15,17 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from small_cases import small_case
-from small_runs import DATASETS, ENVIRONMENT, small_epoch, small_run
+from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run
 
 from pytest_amlnn import store
 from pytest_amlnn.store import StoreError
 
 IDS = ["test_cnn[vgg19-random-10k]", "test_rnn[lstm-nike-1000]", "test_rnn[lstm-3000-steps]"]
-
-
-def everything(folder: Path) -> list[str]:
-    """Give the names of all that lies in a folder, however deep."""
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
 # names
@@ -58,50 +52,6 @@ def test_key_can_be_read():
 
 
 # files
-
-
-def test_file_is_replaced(tmp_path):
-    """Folders are made as needed, and a second write takes the place of the first."""
-    path = tmp_path / "deep" / "down" / "file"
-    for content in (b"a long first one", b"second"):
-        store.write(path, content)
-
-    assert path.read_bytes() == b"second"
-    assert everything(tmp_path) == ["deep", "deep/down", "deep/down/file"]
-
-
-def test_failing_write_leaves_the_old_file(tmp_path):
-    """On a full disk the old file stays whole, and nothing else is left behind."""
-    path = tmp_path / "file"
-    store.write(path, b"old")
-    fill = f"""
-import resource
-from pathlib import Path
-from pytest_amlnn import store
-resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-store.write(Path({str(path)!r}), b"x" * 5000)
-"""
-    done = subprocess.run([sys.executable, "-c", fill], capture_output=True, text=True)
-
-    assert "File too large" in done.stderr
-    assert path.read_bytes() == b"old"
-    assert everything(tmp_path) == ["file"]
-
-
-def test_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    """Ctrl-C before the data are on disk leaves the old file and no temporary one."""
-
-    def interrupt(_: int) -> None:
-        raise KeyboardInterrupt
-
-    path = tmp_path / "file"
-    store.write(path, b"old")
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        store.write(path, b"new")
-
-    assert path.read_bytes() == b"old"
-    assert everything(tmp_path) == ["file"]
 
 
 def test_json_is_readable(tmp_path):

@@ -28,7 +28,7 @@ def train(case: Case, data: Data | None = None, seed: int = 0) -> Run:
     data = data or squares()
     return training.train(
         case, data, id=f"test[{case}]", seed=seed, device=CPU, progress=Silent()
-    )[0]
+    ).run
 
 
 def numbers(run: Run) -> object:
@@ -281,7 +281,8 @@ def test_gradient_is_clipped():
 def test_examples_are_recorded_in_order():
     """Every test example has its label, its prediction and its five best, in file order."""
     case, data = small_case(epochs=6), squares(classes=6)
-    run, examples = training.train(case, data, id="x", seed=0, device=CPU, progress=Silent())
+    outcome = training.train(case, data, id="x", seed=0, device=CPU, progress=Silent())
+    run, examples = outcome.run, outcome.examples
 
     assert np.array_equal(examples["label"], data(0).test.targets)
     assert examples["top5"].shape == (240, 5)

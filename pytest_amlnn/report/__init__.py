@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_amlnn import store
+from pytest_amlnn import disk, store
 from pytest_amlnn.gate import Limit
 from pytest_amlnn.result import Result, gather
 
@@ -60,5 +60,5 @@ def write(folder: Path) -> Sweep:
     sweep = read(folder)
     store.write_json(folder / "summary.json", summary.plain(sweep))
     store.write_json(folder / "benchmark.json", benchmark.plain(sweep))
-    store.write(folder / "report.md", markdown.text(sweep).encode())
+    disk.write(folder / "report.md", markdown.text(sweep).encode())
     return sweep
