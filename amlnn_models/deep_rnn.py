@@ -13,5 +13,6 @@ def deep_rnn(outputs: int) -> nn.Module:
 CASES = series_cases(
     "deep_rnn",
     deep_rnn,
+    flops_per_point=15_100,
     original={1000: 0.0006, 3000: 0.0001},
 )

@@ -50,6 +50,6 @@ FULL = replace(
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 
 CASES = [
-    *picture_cases("efficientnet_lite0", efficientnet_lite0, RECIPES),
-    *picture_cases("efficientnet_lite2", efficientnet_lite2, RECIPES),
+    *picture_cases("efficientnet_lite0", efficientnet_lite0, RECIPES, flops_per_pixel=19_000),
+    *picture_cases("efficientnet_lite2", efficientnet_lite2, RECIPES, flops_per_pixel=28_000),
 ]

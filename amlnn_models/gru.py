@@ -13,5 +13,6 @@ def gru(outputs: int) -> nn.Module:
 CASES = series_cases(
     "gru",
     gru,
+    flops_per_point=15_300,
     original={1000: 0.0006, 3000: 0.0002},
 )

@@ -44,11 +44,12 @@ FULL = replace(SEED, epochs=60, patience=8, batch_size=64, label_smoothing=0.1, 
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 
 CASES = [
-    *picture_cases("inception_v3", inception_v3, RECIPES),
+    *picture_cases("inception_v3", inception_v3, RECIPES, flops_per_pixel=72_000),
     *picture_cases(
         "inception_v4",
         inception_v4,
         {**RECIPES, "quick": replace(QUICK, batch_size=16, learning_rate=0.0005)},
+        flops_per_pixel=152_000,
         original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},
     ),
 ]

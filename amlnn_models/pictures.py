@@ -26,14 +26,16 @@ def picture_cases(
     build: Builder,
     recipes: Mapping[str, Recipe],
     *,
+    flops_per_pixel: float,
     quick: tuple[str, Builder] | None = None,
     original: Mapping[str, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
-    `recipes` holds one for each profile, `quick` the name and builder of the variant that
-    the quick profile trains instead, `original` what the original report gives for the
-    model on 10,000 pictures.
+    `recipes` holds one for each profile, `flops_per_pixel` roughly the operations of a
+    forward pass by pixel, `quick` the name and builder of the variant that the quick
+    profile trains instead, `original` what the original report gives for the model on
+    10,000 pictures.
     """
     variants = dict.fromkeys(recipes, ("", build)) | ({"quick": quick} if quick else {})
     return [
@@ -51,6 +53,7 @@ def picture_cases(
             profile=profile,
             repeats=repeats,
             with_archive=archive,
+            flops=flops_per_pixel * recipes[profile].resolution ** 2,
             reference=original or {} if size == 10_000 else {},
         )
         for profile, dataset, sizes, classes, validation, repeats, archive in SETS

@@ -54,9 +54,13 @@ def series_cases(
     model: str,
     build: Callable[[int], nn.Module],
     *,
+    flops_per_point: float,
     original: Mapping[int, float],
 ) -> list[Case]:
-    """Return a model's cases; `original` holds the original report's loss by points.
+    """Return a model's cases.
+
+    `flops_per_point` are roughly the operations of a forward pass by point of a window,
+    `original` holds the original report's loss by points.
 
     That loss is in min-max-scaled units of another series: it stands beside ours for
     the record and cannot be compared.
@@ -82,6 +86,7 @@ def series_cases(
             label=f"{model}-{label}",
             data=data,
             profile=profile,
+            flops=flops_per_point * WINDOWS[profile],
             reference=loss if preset == "trend_seasonal" else {},
         )
 

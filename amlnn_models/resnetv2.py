@@ -45,11 +45,12 @@ FULL = replace(
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 
 CASES = [
-    *picture_cases("resnetv2_18", resnetv2_18, RECIPES),
+    *picture_cases("resnetv2_18", resnetv2_18, RECIPES, flops_per_pixel=72_000),
     *picture_cases(
         "resnetv2_50",
         resnetv2_50,
         RECIPES,
+        flops_per_pixel=163_000,
         original={"test_accuracy": 0.0, "test_loss": 5.3685, "epoch_seconds": 200},
     ),
 ]

@@ -112,12 +112,15 @@ FULL = replace(
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 
 CASES = [
-    *picture_cases("vgg11", vgg11, RECIPES, quick=("batch norm", vgg11_bn)),
+    *picture_cases(
+        "vgg11", vgg11, RECIPES, flops_per_pixel=335_000, quick=("batch norm", vgg11_bn)
+    ),
     *picture_cases(
         "vgg19",
         vgg19,
         RECIPES,
         quick=("batch norm", vgg19_bn),
+        flops_per_pixel=815_000,
         original={"test_accuracy": 0.0023, "test_loss": 5.2231, "epoch_seconds": 318},
     ),
 ]

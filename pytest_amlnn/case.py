@@ -96,8 +96,16 @@ class Case:
     """Seeds, where --amlnn-repeats does not say."""
     with_archive: bool | None = None
     """Collected only when --amlnn-data names an archive (True), only when not (False)."""
+    flops: float = 1.0
+    """Operations of one example's forward pass, roughly: parallel sweeps begin with the
+    cases that take longest."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
+
+    @property
+    def cost(self) -> float:
+        """Operations of all forward passes that the budget allows for."""
+        return self.flops * self.size * self.recipe.epochs
 
     def __str__(self) -> str:
         return self.label

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from pytest_amlnn.data import DataError
+from pytest_amlnn.disk import DiskError
 from pytest_amlnn.download import DownloadError
 from pytest_amlnn.store import StoreError
 
@@ -20,11 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 after saying on stderr what went wrong."""
     parsed = parser().parse_args(arguments)
     try:
-        print(parsed.command(parsed))
-    except (DataError, DownloadError, StoreError) as error:
-        print(f"amlnn: {error}", file=sys.stderr)
-        return 1
-    return 0
+        trouble: str = parsed.command(parsed)
+    except (DataError, DiskError, DownloadError, StoreError) as error:
+        trouble = str(error)
+    if trouble:
+        print(f"amlnn: {trouble}", file=sys.stderr)
+    return 1 if trouble else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,14 +44,17 @@ def parser() -> argparse.ArgumentParser:
 
 
 def render(parsed: argparse.Namespace) -> str:
-    """Write the reports into the run directory, and return the readable one."""
+    """Write the reports into the run directory, print the readable one; say what is missing."""
     from pytest_amlnn import report
     from pytest_amlnn.report.markdown import text
 
-    return text(report.write(parsed.folder))
+    sweep = report.write(parsed.folder)
+    print(text(sweep))
+    return f"{len(sweep.missing)} cases are not complete" if sweep.missing else ""
 
 
 def fetch(parsed: argparse.Namespace) -> str:
-    """Download a dataset; return where it is."""
+    """Download a dataset, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
-    return str(fetcher.load()(parsed.url))
+    print(fetcher.load()(parsed.url))
+    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -17,6 +17,7 @@ class Stopwatch:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.parts = dict.fromkeys(PARTS, 0.0)
+        self.earlier = 0.0
         self.started = perf_counter()
 
     @contextmanager
@@ -35,7 +36,13 @@ class Stopwatch:
         elif self.device.type == "mps":
             torch.mps.synchronize()
 
+    def add(self, parts: Mapping[str, float]) -> None:
+        """Count in the seconds of an earlier attempt."""
+        for name, seconds in parts.items():
+            self.parts[name] += seconds
+            self.earlier += seconds
+
     @property
     def wall_seconds(self) -> float:
-        """Seconds since the watch was made."""
-        return perf_counter() - self.started
+        """Seconds since the watch was made, and those of earlier attempts."""
+        return self.earlier + perf_counter() - self.started

@@ -3,21 +3,45 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
+class DiskError(Exception):
+    """A file that cannot be written; the message names it and says what to do."""
+
+
 def write(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step that survives a loss of power."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace a file's content in one step that survives a loss of power.
+
+    Raises DiskError; the old content then stays.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place to write a file anew; it takes the old one's in one step, once whole.
+
+    Raises DiskError where the disk does not take it; nothing is left behind then.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        part.write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
         sync(part)
         part.replace(path)
-    except BaseException:
+        sync(path.parent)
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise DiskError(
+                f"{path} cannot be written: {error.strerror or error}; all that was stored"
+                " before is whole: make room, and go on with --amlnn-resume"
+            ) from error
         raise
-    sync(path.parent)
 
 
 def sync(path: Path) -> None:

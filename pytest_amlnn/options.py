@@ -29,6 +29,7 @@ class Options:
     repeats: int | None
     """Seeds for each case; None leaves it to the case."""
     out: Path
+    resume: bool
     gate: str
     gates: Path
     gates_named: bool
@@ -43,6 +44,8 @@ class Option:
     help: str
     choices: tuple[str, ...] = ()
     default: str | None = None
+    switch: bool = False
+    """On or off, without a value."""
 
 
 OPTIONS = (
@@ -56,6 +59,12 @@ OPTIONS = (
     Option(name="seed", help="first seed; runs use it and those that follow", default="0"),
     Option(name="repeats", help="seeds for each case (default: as the case says)"),
     Option(name="out", help="run directory (default: .amlnn/<UTC time>-<pid>)"),
+    Option(
+        name="resume",
+        help="go on in --amlnn-out (default: the newest): keep runs that ended, take up those"
+        " that were cut after their last epoch",
+        switch=True,
+    ),
     Option(
         name="gate",
         help="`report` judges without failing, `off` does not judge",
@@ -82,6 +91,7 @@ def check(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
         seed=whole("seed", raw["seed"], least=0),
         repeats=None if raw["repeats"] is None else whole("repeats", raw["repeats"], least=1),
         out=Path(raw["out"] or out),
+        resume=bool(raw["resume"]),
         gate=raw["gate"],
         gates=Path(gates) if gates else root / "benchmarks" / "gates.toml",
         gates_named=bool(gates),

@@ -7,17 +7,21 @@ run of the environment that it is installed in.
 from __future__ import annotations
 
 import os
+import signal
+import threading
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from pytest_benchmark.utils import get_commit_info
 
+from pytest_amlnn import disk, hooks, plan, report, store
 from pytest_amlnn import gate as gates
-from pytest_amlnn import hooks, report, store
 from pytest_amlnn.case import Case, discover, select
 from pytest_amlnn.data import Data, DataError
 from pytest_amlnn.options import OPTIONS, OptionError, Options, check
@@ -26,7 +30,7 @@ from pytest_amlnn.result import FINISHED, Result, Run, result_of
 if TYPE_CHECKING:
     import torch
 
-ERRORS = (OptionError, store.StoreError, gates.GateError, DataError)
+ERRORS = (OptionError, store.StoreError, disk.DiskError, gates.GateError, DataError)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +43,19 @@ class Session:
     """By test function, the task of each case that it has in this profile."""
     nodes: dict[str, list[str]] = field(default_factory=dict)
     """By case key, the items that bear it; a run directory can hold only one."""
-    datasets: set[str] = field(default_factory=set)
-    """Names of those that the record of the machine holds already."""
 
 
 SESSION = pytest.StashKey[Session]()
 SWEEP = pytest.StashKey[report.Sweep]()
+TROUBLE = pytest.StashKey[str]()
+"""Why there is no report."""
+TERMINATED = pytest.StashKey[list[int]]()
+"""The signal that ended pytest; there once a handler is set."""
+CRASHES = pytest.StashKey[Counter[str]]()
+"""By node id, how many workers died with it."""
+
+RERUNS = 2
+"""Times that a case is run again whose worker died."""
 
 
 # options
@@ -59,6 +70,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add one group of options, each with a setting of the same name for pytest.ini."""
     group = parser.getgroup("amlnn", "benchmarks of training")
     for option in OPTIONS:
+        if option.switch:
+            group.addoption(f"--amlnn-{option.name}", action="store_true", help=option.help)
+            parser.addini(f"amlnn_{option.name}", help=option.help, type="bool", default=False)
+            continue
         group.addoption(
             f"--amlnn-{option.name}",
             choices=option.choices or None,
@@ -79,9 +94,16 @@ def options_of(config: pytest.Config) -> Options:
         or option.default
         for option in OPTIONS
     }
+    return check(raw, root=config.rootpath, out=default_out(config, bool(raw["resume"])))
+
+
+def default_out(config: pytest.Config, resume: bool) -> Path:
+    """Return the run directory where none is named: a new one, or the newest to resume."""
+    if "amlnn_out" in workerinput(config):
+        return Path(workerinput(config)["amlnn_out"])
+    home = config.rootpath / ".amlnn"
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    out = config.rootpath / ".amlnn" / f"{now}-{os.getpid()}"
-    return check(raw, root=config.rootpath, out=workerinput(config).get("amlnn_out", out))
+    return (store.newest(home) if resume else None) or home / f"{now}-{os.getpid()}"
 
 
 def workerinput(config: pytest.Config) -> dict[str, Any]:
@@ -108,7 +130,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def check_surroundings(options: Options) -> None:
     """Refuse a run directory that cannot be used and a device that is not here."""
-    store.claim(options.out)
+    store.claim(options.out, resume=options.resume)
+    if (options.out / store.PLAN).exists():
+        profile = store.load_plan(options.out)["options"]["profile"]
+        if profile != options.profile:
+            raise store.StoreError(
+                f"--amlnn-out {options.out} holds a sweep of the profile {profile}, not"
+                f" {options.profile}: resume it with --amlnn-profile {profile}"
+            )
     if options.device not in ("auto", "cpu"):
         from pytest_amlnn.device import DeviceError, resolve
 
@@ -124,6 +153,15 @@ def limits_for(options: Options) -> tuple[gates.Limit, ...]:
     return (
         gates.load(options.gates, options.profile) if wanted and options.gate != "off" else ()
     )
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what is resumed."""
+    options = options_of(config)
+    if not options.resume:
+        return None
+    ended = len(store.load_runs(options.out))
+    return f"amlnn: going on in {options.out}, where {ended} runs have ended"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -152,24 +190,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", chosen, ids=str)
 
 
-def case_of(item: pytest.Item) -> Case | None:
-    """Return the case that an item is parametrized with, if it is."""
-    callspec = getattr(item, "callspec", None)
-    case = callspec.params.get("case") if callspec else None
-    return case if isinstance(case, Case) else None
-
-
-def trains(item: pytest.Item) -> bool:
-    """Return whether an item is a benchmark of ours."""
-    return "train" in getattr(item, "fixturenames", ())
-
-
 @pytest.hookimpl(tryfirst=True)  # before -k and -m leave items out: those are cases too
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give every benchmark its clock, and skip the cases that cannot run here."""
     session = config.stash[SESSION]
-    for item in filter(trains, items):
-        case = case_of(item)
+    for item in filter(plan.trains, items):
+        case = plan.case_of(item)
         session.nodes.setdefault(store.key(item.name), []).append(item.nodeid)
         time_by_training(item, case)
         if case is None:
@@ -189,27 +215,78 @@ def time_by_training(item: pytest.Item, case: Case | None) -> None:
     item.add_marker(pytest.mark.benchmark(**settings), append=False)
 
 
+@pytest.hookimpl(tryfirst=True)  # before a worker tells its controller, which reads the plan
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Write down what is going to be run, so that what is missing later is known."""
-    mine = session.config.stash[SESSION]
-    cases = [planned(item) for item in session.items if trains(item)]
-    if not cases or session.config.option.collectonly:
+    config, mine = session.config, session.config.stash[SESSION]
+    planned = plan.plain(session.items, mine.options, mine.limits)
+    if planned and not (config.option.collectonly or config.option.setupplan):
+        store.save_plan(mine.options.out, planned)
+        end_like_an_interrupt(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any) -> None:
+    """Do in the controller, which collects nothing itself, what collection asks for."""
+    if (options_of(node.config).out / store.PLAN).exists():
+        end_like_an_interrupt(node.config)
+
+
+def end_like_an_interrupt(config: pytest.Config) -> None:
+    """Have SIGTERM end pytest as Ctrl-C does, with a report, but with its own exit status."""
+    if workerinput(config) or TERMINATED in config.stash:
         return
-    options = mine.options
-    kept = ("profile", "data", "device", "seed", "repeats", "gate")
-    plan = {
-        "options": {name: getattr(options, name) for name in kept},
-        "limits": [gates.to_plain(limit) for limit in mine.limits],
-        "cases": cases,
-        "commit": get_commit_info(),
-    }
-    store.save_plan(options.out, plan)
+    if threading.current_thread() is not threading.main_thread():
+        return  # Python lets no other thread set handlers
+    config.stash[TERMINATED] = []
+
+    def interrupt(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_IGN)  # once is enough: the report is on its way
+        config.stash[TERMINATED].append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
 
 
-def planned(item: pytest.Item) -> dict[str, Any]:
-    """Return what the plan says of one item."""
-    skips = [mark.kwargs.get("reason", "") for mark in item.iter_markers("skip")]
-    return {"id": item.name, "nodeid": item.nodeid, "skip": skips[0] if skips else None}
+# workers
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Start the costliest trainings first."""
+    from pytest_amlnn.schedule import SCHEDULERS
+
+    scheduler = SCHEDULERS.get(config.getvalue("dist"))
+    return scheduler and scheduler(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+    """Run a case again whose worker died, some times; then record it as crashed."""
+    config = report.node.config  # type: ignore[attr-defined]
+    out = options_of(config).out
+    planned = store.load_plan(out)["cases"] if (out / store.PLAN).exists() else []
+    ids = {case["nodeid"]: case["id"] for case in planned}
+    if crashitem not in ids:
+        return
+    crashes = config.stash.setdefault(CRASHES, Counter())
+    crashes[crashitem] += 1
+    if crashes[crashitem] <= RERUNS:
+        with suppress(NotImplementedError):  # by schedulers that keep items together
+            sched.mark_test_pending(crashitem)
+            report.outcome = "rerun"  # type: ignore[assignment]
+            return
+    times = f"its process died {crashes[crashitem]} times"
+    report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
+    store.give_up(out, ids[crashitem], times)
+
+
+def pytest_report_teststatus(
+    report: Any,
+) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
+    """Show that a case is run again."""
+    return ("rerun", "R", ("RERUN", {"yellow": True})) if report.outcome == "rerun" else None
 
 
 # fixtures
@@ -235,9 +312,7 @@ def device(pytestconfig: pytest.Config) -> torch.device:
 
 
 @pytest.fixture
-def train(
-    request: pytest.FixtureRequest, device: torch.device, benchmark: Any
-) -> Callable[[Case, Data], Result]:
+def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Data], Result]:
     """Train a case once for each seed, `train(case, data)`, and return its result.
 
     `data` gives the splits for a seed. Every run is stored as soon as it ends, and
@@ -262,9 +337,9 @@ def train(
         seeds = iter(range(first, first + repeats))
 
         def train_next() -> None:
-            run = train_once(request, case, data, next(seeds), device)
+            run = train_once(request, case, data, next(seeds))
             runs.append(run)
-            TrainingClock.seconds += run.metrics["train_seconds"] or 0.0
+            TrainingClock.seconds += run.metrics.get("train_seconds") or 0.0
 
         if benchmark.enabled:
             benchmark.pedantic(train_next, rounds=repeats)
@@ -280,31 +355,28 @@ def train(
     return train_case
 
 
-def train_once(
-    request: pytest.FixtureRequest, case: Case, data: Data, seed: int, device: torch.device
-) -> Run:
-    """Train with one seed and store the run."""
-    from pytest_amlnn import training
+def train_once(request: pytest.FixtureRequest, case: Case, data: Data, seed: int) -> Run:
+    """Return the run with this seed, as stored or trained now."""
+    from pytest_amlnn.device import DeviceError
+    from pytest_amlnn.engines import inline
 
-    session = request.config.stash[SESSION]
-    with progress(request, f"{request.node.name} seed {seed}", case.recipe.epochs) as shown:
-        outcome = training.train(
-            case,
-            data,
-            id=request.node.name,
-            seed=seed,
-            device=device,
-            progress=shown,
-            contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
-        )
-    run, out = outcome.run, session.options.out
-    name = str(outcome.dataset["name"])
-    if name not in session.datasets:
-        facts = {"profile": session.options.profile, "engine": "inline", **run.environment}
-        store.save_environment(out, facts, {name: dict(outcome.dataset)})
-        session.datasets.add(name)
-    store.save_run(out, run, outcome.examples, outcome.names)
-    return run
+    options = request.config.stash[SESSION].options
+    title = f"{request.node.name} seed {seed}"
+    try:
+        with progress(request, title, case.recipe.epochs) as shown:
+            return inline.compute(
+                case,
+                data,
+                id=request.node.name,
+                seed=seed,
+                out=options.out,
+                device=options.device,
+                progress=shown,
+                facts={"profile": options.profile, "engine": "inline"},
+                contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
+            )
+    except (*ERRORS, DeviceError) as error:
+        pytest.fail(f"{title}: {error}", pytrace=False)
 
 
 def progress(request: pytest.FixtureRequest, title: str, epochs: int) -> Any:
@@ -347,21 +419,49 @@ def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
 # reports
 
 
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Note in the plan that a benchmark was skipped after all, or it would be missing."""
+    skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
+    if skipped and plan.trains(item):
+        store.mark_skipped(options_of(item.config).out, item.name, str(call.excinfo.value))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist waits for workers that are cut off
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Render the reports from the run directory, in the process that the user started."""
     config = session.config
     out = options_of(config).out
-    if not workerinput(config) and (out / store.PLAN).exists():
-        config.stash[SWEEP] = report.write(out)
+    if config.stash.get(TERMINATED, []):
+        session.exitstatus = 128 + signal.SIGTERM
+    if workerinput(config) or not (out / store.PLAN).exists() or config.option.collectonly:
+        return
+    try:
+        sweep = report.write(out)
+    except ERRORS as error:
+        config.stash[TROUBLE] = str(error)
+    else:
+        config.stash[SWEEP] = sweep
+    if not session.exitstatus and (TROUBLE in config.stash or sweep.missing):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.hookimpl(trylast=True)  # below pytest-benchmark's table: what was asked for comes last
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show the comparison, and where the whole report is."""
-    if SWEEP in config.stash:
-        from pytest_amlnn.report.table import tables
+    if TROUBLE in config.stash:
+        terminalreporter.section("no report", red=True)
+        terminalreporter.write_line(config.stash[TROUBLE])
+    if SWEEP not in config.stash:
+        return
+    from pytest_amlnn.report.table import tables
 
-        for title, rows in tables(config.stash[SWEEP], "simple"):
-            terminalreporter.section(title)
-            terminalreporter.write_line(rows)
-        terminalreporter.write_line(f"\nreport: {options_of(config).out / 'report.md'}")
+    sweep, out = config.stash[SWEEP], options_of(config).out
+    for title, rows in tables(sweep, "simple"):
+        terminalreporter.section(title)
+        terminalreporter.write_line(rows)
+    if sweep.missing:
+        terminalreporter.section("missing", red=True)
+        for case in sweep.missing:
+            terminalreporter.write_line(f"{case['id']}: {case['reason']}")
+        terminalreporter.write_line(f"go on with: --amlnn-resume --amlnn-out {out}")
+    terminalreporter.write_line(f"\nreport: {out / 'report.md'}")

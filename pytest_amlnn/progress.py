@@ -31,6 +31,9 @@ class Progress(Protocol):
     def epoch(self, number: int, epoch: Epoch) -> None:
         """Take note of a finished epoch."""
 
+    def note(self, text: str) -> None:
+        """Say something out of the ordinary."""
+
 
 @dataclass
 class Tally:
@@ -43,6 +46,8 @@ class Tally:
     epoch_started: float = field(default_factory=perf_counter)
     share: float = 0.0
     """Of the budget, from 0 to 1."""
+    resumed: float | None = None
+    """Share of the budget that an earlier attempt had used up."""
     speed: float = 0.0
     """Examples a second in this epoch, validation left out."""
     number: int = 1
@@ -51,6 +56,8 @@ class Tally:
     def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
         """Take note of a step."""
         self.number = epoch
+        if self.resumed is None:
+            self.resumed = (epoch - 1) / self.epochs
         self.share = (epoch - 1 + step / steps) / self.epochs
         self.speed = examples / max(perf_counter() - self.epoch_started, 1e-9)
 
@@ -68,7 +75,8 @@ class Tally:
             )
             if self.last.val_accuracy is not None:
                 parts.append(f"accuracy {self.last.val_accuracy:.1%}")
-        left = (perf_counter() - self.started) * (1 / max(self.share, 1e-9) - 1)
+        done = self.share - (self.resumed or 0.0)
+        left = (perf_counter() - self.started) * (1 - self.share) / max(done, 1e-9)
         parts.append(f"{self.speed:,.0f}/s")
         return ", ".join([*parts, f"{int(left) // 60}:{int(left) % 60:02} left"])
 
@@ -93,6 +101,10 @@ class Lines:
         if perf_counter() - self.written >= SECONDS_BETWEEN_LINES:
             self.write(self.tally.line())
             self.written = perf_counter()
+
+    def note(self, text: str) -> None:
+        """Write a line."""
+        self.write(f"{self.tally.title}: {text}")
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -127,6 +139,11 @@ class Frames:
         self.tally.epoch(epoch)
         self.draw()
 
+    def note(self, text: str) -> None:
+        """Put a line above the live one."""
+        with self.uncaptured():
+            self.live.console.print(f"{self.tally.title}: {text}", markup=False)
+
     def draw(self) -> None:
         """Put the line on the terminal, unless the last one is too young to be read."""
         if perf_counter() - self.drawn < SECONDS_BETWEEN_FRAMES:
@@ -156,6 +173,9 @@ class Silent:
         """Show nothing."""
 
     def epoch(self, number: int, epoch: Epoch) -> None:
+        """Show nothing."""
+
+    def note(self, text: str) -> None:
         """Show nothing."""
 
     def __exit__(self, *_: object) -> None:

@@ -85,7 +85,7 @@ class Run:
     precision: str
     environment: Mapping[str, Any]
     """Versions, device and threads that the numbers depend on."""
-    calibration_seconds: float
+    calibration_seconds: float | None
     """Of a fixed small computation beside the run: how fast the machine was just then."""
     contended: bool
     """Another run shared the machine, so times say little."""
@@ -161,6 +161,7 @@ def result_of(runs: tuple[Run, ...]) -> Result:
 
 def spread_of(runs: tuple[Run, ...], name: str) -> Spread:
     """Sum up one metric; a run that lacks it leaves no mean, for no run is ever dropped."""
-    tests = runs[0].data["counts"]["test"] if name in ("test_accuracy", "test_top5") else None
+    counts = [run.data["counts"]["test"] for run in runs if "counts" in run.data]
+    tests = counts[0] if counts and name in ("test_accuracy", "test_top5") else None
     values = [run.metrics.get(name) for run in runs]
     return spread(values, share=name in SHARES, tests=tests)

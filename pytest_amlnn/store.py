@@ -4,6 +4,9 @@
     environment.json            versions, machine, datasets
     runs/<case key>/<seed>.json one run that ended; beside it `<seed>.safetensors`
                                 with what the net said of each test example
+    checkpoints/<case key>/<seed>/
+                                a run under way: `begun.json`, what is to be said of it if
+                                nothing more is heard, and its checkpoints
 
 Every file is written whole: a reader sees the old one or the new one.
 """
@@ -13,8 +16,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +32,8 @@ from pytest_amlnn.result import SCHEMA, Run
 if TYPE_CHECKING:
     import numpy as np
 
-PLAN, ENVIRONMENT = "plan.json", "environment.json"
+PLAN, ENVIRONMENT, BEGUN = "plan.json", "environment.json", "begun.json"
+LOCKS = ".locks"
 
 
 class StoreError(Exception):
@@ -58,14 +64,16 @@ def read_json(path: Path) -> dict[str, Any]:
     return plain
 
 
-def claim(folder: Path) -> None:
-    """Check that a new sweep can be written to a folder, and leave it as it was.
+def claim(folder: Path, *, resume: bool = False) -> None:
+    """Check that a sweep can be written to a folder, and leave it as it was.
 
-    Raises StoreError where the folder holds another sweep or cannot be written to.
+    Raises StoreError where the folder holds another sweep, unless that is resumed, or
+    cannot be written to.
     """
-    if (folder / PLAN).exists():
+    if (folder / PLAN).exists() and not resume:
         raise StoreError(
-            f"--amlnn-out {folder} holds another sweep; name a new folder, or remove it"
+            f"--amlnn-out {folder} holds another sweep; go on with it by --amlnn-resume,"
+            " name a new folder, or remove it"
         )
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".probe.{os.getpid()}"
@@ -83,14 +91,42 @@ def claim(folder: Path) -> None:
                 path.rmdir()
 
 
+def newest(folder: Path) -> Path | None:
+    """Return the newest sweep below a folder, by its name; None where there is none."""
+    return max((plan.parent for plan in folder.glob(f"*/{PLAN}")), default=None)
+
+
 def save_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Write what is going to be run, before any of it is."""
-    write_json(folder / PLAN, {"schema": SCHEMA, **plan})
+    """Write what is going to be run, before any of it is.
+
+    What an earlier plan of this folder holds besides stays: a sweep that is resumed in
+    part is not complete.
+    """
+    cases = {case["id"]: case for case in plan["cases"]}
+    if (folder / PLAN).exists():
+        earlier = {case["id"]: case for case in load_plan(folder)["cases"]}
+        cases = earlier | cases
+    write_json(folder / PLAN, {"schema": SCHEMA, **plan, "cases": [*cases.values()]})
+
+
+def mark_skipped(folder: Path, id: str, reason: str) -> None:
+    """Note in the plan that a case was not run, and why."""
+    with locked(folder, PLAN):
+        plan = load_plan(folder)
+        for case in plan["cases"]:
+            if case["id"] == id:
+                case["skip"] = reason
+        write_json(folder / PLAN, plan)
 
 
 def load_plan(folder: Path) -> dict[str, Any]:
     """Read the plan; StoreError where there is none."""
     return read_json(folder / PLAN)
+
+
+def run_file(folder: Path, id: str, seed: int) -> Path:
+    """Return where a run that ended is described."""
+    return folder / "runs" / key(id) / f"{seed}.json"
 
 
 def save_run(
@@ -103,18 +139,18 @@ def save_run(
     import numpy as np
     from safetensors.numpy import save
 
-    place = folder / "runs" / key(run.id)
+    file = run_file(folder, run.id, run.seed)
     if examples:
         # safetensors writes an array's memory as it lies, strides or not
         whole = {name: np.ascontiguousarray(array) for name, array in examples.items()}
         content = save(whole, metadata={"names": json.dumps([*names])})
-        write(place / f"{run.seed}.safetensors", content)
-    write_json(place / f"{run.seed}.json", result.to_plain(run))
+        write(file.with_suffix(".safetensors"), content)
+    write_json(file, result.to_plain(run))
 
 
 def load_runs(folder: Path) -> list[Run]:
     """Read all runs that ended, in order of case and seed."""
-    files = sorted(folder.glob("runs/*/*.json"))
+    files = sorted(folder.glob("runs/*/[0-9]*.json"))
     return sorted(map(load_run, files), key=lambda run: (run.id, run.seed))
 
 
@@ -127,6 +163,62 @@ def load_run(file: Path) -> Run:
         raise StoreError(f"{file} is no run of this version: {error}") from error
 
 
+def ended(folder: Path, id: str, seed: int) -> Run | None:
+    """Return a run that ended of itself; one that the machine ended is worth another try."""
+    file = run_file(folder, id, seed)
+    run = load_run(file) if file.exists() else None
+    return None if run is None or run.status in ("crashed", "oom") else run
+
+
+# runs under way
+
+
+@contextmanager
+def locked(folder: Path, id: str) -> Iterator[None]:
+    """Hold a case, so that no two processes compute its runs at the same time."""
+    place = folder / LOCKS
+    place.mkdir(parents=True, exist_ok=True)
+    with FileLock(place / key(id)):
+        yield
+
+
+def place(folder: Path, id: str, seed: int) -> Path:
+    """Return where a run under way has its checkpoints."""
+    return folder / "checkpoints" / key(id) / str(seed)
+
+
+def begin(folder: Path, run: Run) -> Run:
+    """Note that a run begins, once more perhaps, and return it with its attempts counted.
+
+    What a killed process left half-written is removed.
+    """
+    file = place(folder, run.id, run.seed) / BEGUN
+    for parent in (file.parent, run_file(folder, run.id, run.seed).parent):
+        for part in parent.glob(".*"):
+            part.unlink()
+    before = load_run(file).attempts if file.exists() else 0
+    run = replace(run, attempts=before + 1)
+    write_json(file, result.to_plain(run))
+    return run
+
+
+def forget(folder: Path, id: str, seed: int) -> None:
+    """Remove the checkpoints of a run that is stored."""
+    checkpoints = place(folder, id, seed)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    for parent in (checkpoints.parent, checkpoints.parent.parent):
+        with suppress(OSError):  # other runs are under way
+            parent.rmdir()
+
+
+def give_up(folder: Path, id: str, reason: str) -> None:
+    """Store the runs of a case that begun and did not end as crashed."""
+    for file in (folder / "checkpoints" / key(id)).glob(f"*/{BEGUN}"):
+        run = load_run(file)
+        if not run_file(folder, id, run.seed).exists():
+            save_run(folder, replace(run, reason=reason), {}, [])
+
+
 def save_environment(
     folder: Path, facts: Mapping[str, Any], datasets: Mapping[str, Any]
 ) -> None:
@@ -135,7 +227,7 @@ def save_environment(
     Processes of one sweep may open different datasets at the same time.
     """
     path = folder / ENVIRONMENT
-    with FileLock(folder / ".environment.lock"):
+    with locked(folder, ENVIRONMENT):
         known = read_json(path)["datasets"] if path.exists() else {}
         write_json(path, {"schema": SCHEMA, **facts, "datasets": {**known, **datasets}})
 

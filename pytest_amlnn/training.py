@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytest_amlnn import classification, forecast
+from pytest_amlnn import checkpoint, classification, forecast, resume
 from pytest_amlnn.case import Case, Recipe, to_plain
+from pytest_amlnn.checkpoint import State
 from pytest_amlnn.clock import Stopwatch
 from pytest_amlnn.data import Data, Split, Splits
 from pytest_amlnn.device import (
@@ -25,8 +27,10 @@ from pytest_amlnn.device import (
     reset_peak_memory,
     settled,
 )
+from pytest_amlnn.optimization import clip, optimizer_of, rate, set_rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
+from pytest_amlnn.stopping import best_epoch, diverged, stop_reason
 
 TASKS: dict[str, ModuleType] = {"classification": classification, "forecast": forecast}
 Examples = dict[str, np.ndarray]
@@ -42,30 +46,54 @@ class Outcome:
     """One training that ended, with all that is stored of it."""
 
     run: Run
-    examples: Examples
-    """For every test example what the net said of it; nothing where none was tested."""
-    names: Sequence[str]
-    """Of the test examples, in their order."""
     dataset: Mapping[str, object]
     """What the dataset says of itself, class words included."""
+    examples: Examples = field(default_factory=dict)
+    """For every test example what the net said of it; nothing where none was tested."""
+    names: Sequence[str] = ()
+    """Of the test examples, in their order."""
+
+
+def begun(
+    case: Case, *, id: str, seed: int, device: torch.device, contended: bool = False
+) -> Run:
+    """Return what is to be said of a run if nothing more is heard of it."""
+    return Run(
+        id=id,
+        seed=seed,
+        case=to_plain(case),
+        status="crashed",
+        reason="its process died",
+        epochs=(),
+        best_epoch=None,
+        metrics={},
+        parts={},
+        data={"name": case.dataset},
+        init=case.init,
+        precision=precision_on(device, case.recipe),
+        environment=environment(device, case.recipe.threads),
+        calibration_seconds=None,
+        contended=contended,
+    )
 
 
 def train(
     case: Case,
     data: Data,
+    run: Run,
     *,
-    id: str,
-    seed: int,
     device: torch.device,
     progress: Progress,
-    contended: bool = False,
+    place: Path | None = None,
 ) -> Outcome:
     """Train to early stopping, restore the best weights, test once.
 
-    Equal cases, seeds, devices and versions of torch give equal numbers, bit for bit.
+    `run` is what `begun` gave. Equal cases, seeds, devices and versions of torch give equal
+    numbers, bit for bit, however often the training was cut: `place` is the folder of its
+    checkpoints, and it goes on from the newest. Raises StoreError where that is of another
+    recipe or other data.
     """
-    recipe, task = case.recipe, TASKS[case.task]
-    epochs: list[Epoch] = []
+    recipe, task, seed = case.recipe, TASKS[case.task], run.seed
     metrics: dict[str, Any] = {}
     examples: Examples = {}
     with settled(device, recipe.threads):
@@ -77,33 +105,43 @@ def train(
         with watch.part("build"):
             torch.manual_seed(seed_of(seed))
             net = task.network(case.build(task.outputs(splits)), device)
-            optimizer = optimizer_of(net, recipe)
-            best = copy.deepcopy(net.state_dict())
             metrics |= size_of(net, batch_of(splits.train, np.arange(1), splits, case, device))
+            state = State(
+                net=net,
+                optimizer=optimizer_of(net, recipe),
+                best=copy.deepcopy(net.state_dict()),
+                watch=watch,
+            )
+        epochs, about = state.epochs, resume.about(run.case, splits.facts)
+        with watch.part("checkpoint"):
+            if place:
+                checkpoint.load(place, state, about=about)
         while not stop_reason(epochs, recipe):
             number = len(epochs) + 1
             with watch.part("train"):
                 batches = epoch_of_batches(splits, case, seed, number, device)
-                trained = train_epoch(net, optimizer, batches, case, number, splits, progress)
+                trained = train_epoch(state, batches, case, number, splits, progress)
             with watch.part("evaluate"):
                 validated = evaluate(net, splits.validation, splits, case, device)
             epochs.append(epoch_of(trained, validated, recipe, number, watch, epochs))
             progress.epoch(number, epochs[-1])
             with watch.part("checkpoint"):
                 if best_epoch(epochs) == number:
-                    best = copy.deepcopy(net.state_dict())
+                    state.best = copy.deepcopy(net.state_dict())
+                if place and not diverged(epochs):
+                    state.peak_memory_bytes = peak(state, device)
+                    over = bool(stop_reason(epochs, recipe))
+                    checkpoint.save(place, state, about=about, over=over)
         with watch.part("evaluate"):
             if not diverged(epochs):
-                net.load_state_dict(best)
+                net.load_state_dict(state.best)
                 answers, _ = predict(net, splits.test, splits, case, device)
                 scores, examples = task.score(answers, splits, recipe)
                 metrics |= scores | learned(epochs)
-        metrics |= costs(epochs, watch, len(splits.train), device)
+        metrics |= costs(state, len(splits.train), device)
     complaint = task.implausible(examples, splits) if examples else None
-    run = Run(
-        id=id,
-        seed=seed,
-        case=to_plain(case),
+    ended = replace(
+        run,
         status="diverged" if diverged(epochs) else "implausible" if complaint else FINISHED,
         reason=complaint or stop_reason(epochs, recipe),
         epochs=tuple(epochs),
@@ -111,13 +149,27 @@ def train(
         metrics=metrics,
         parts=watch.parts,
         data=task.facts(splits),
-        init=case.init,
-        precision=precision_on(device, recipe),
-        environment=environment(device, recipe.threads),
         calibration_seconds=calibration,
-        contended=contended,
     )
-    return Outcome(run=run, examples=examples, names=splits.test.names, dataset=splits.facts)
+    return Outcome(run=ended, dataset=splits.facts, examples=examples, names=splits.test.names)
+
+
+def out_of_memory(
+    case: Case, data: Data, run: Run, device: torch.device, error: torch.OutOfMemoryError
+) -> Outcome:
+    """Return the end of a run that asked for more memory than there is."""
+    splits = data(run.seed)
+    most = peak_memory(device) or 0
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # for the cases that follow
+    reason = (
+        f"{device} has no memory left at batch size {case.recipe.batch_size}, resolution"
+        f" {case.recipe.resolution}, {run.precision}; at most {most / 2**30:.2f} GiB were in"
+        f" use: {str(error).splitlines()[0]}"
+    )
+    facts = TASKS[case.task].facts(splits)
+    ended = replace(run, status="oom", reason=reason, data=facts)
+    return Outcome(run=ended, dataset=splits.facts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,8 +183,7 @@ class Trained:
 
 
 def train_epoch(
-    net: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    state: State,
     batches: Iterator[Batch],
     case: Case,
     number: int,
@@ -142,6 +193,7 @@ def train_epoch(
     """Take one step for each batch; sums stay on the device until the epoch is over."""
     recipe, task = case.recipe, TASKS[case.task]
     steps = steps_of(len(splits.train), recipe)
+    net, optimizer = state.net, state.optimizer
     parameters = list(net.parameters())
     losses, hits, norms, seen = [], [], [], 0
     net.train()
@@ -191,78 +243,6 @@ def epoch_of(
         steps=trained.steps,
         seconds=spent,
     )
-
-
-def stop_reason(epochs: Sequence[Epoch], recipe: Recipe) -> str:
-    """Say why training is over after these epochs; nothing as long as it goes on."""
-    if not epochs:
-        return ""
-    done = len(epochs)
-    if diverged(epochs):
-        rate = f"learning rate {epochs[-1].learning_rate:.3g}"
-        return f"the loss of epoch {done} is not a finite number ({rate}); try a lower one"
-    if done == recipe.epochs:
-        return f"the budget of {done} epochs is used up"
-    best = best_epoch(epochs) or 0
-    # annealing lowers the loss late, so the first half of the schedule is not held against it
-    waited = done - max(best, recipe.epochs // 2)
-    if waited >= recipe.patience:
-        return f"no lower validation loss for {done - best} epochs"
-    return ""
-
-
-def diverged(epochs: Sequence[Epoch]) -> bool:
-    """Return whether the last epoch ended with a loss that is no finite number."""
-    return not (math.isfinite(epochs[-1].train_loss) and math.isfinite(epochs[-1].val_loss))
-
-
-def best_epoch(epochs: Sequence[Epoch]) -> int | None:
-    """Return the number, from 1, of the first epoch with the lowest validation loss."""
-    losses = [(epoch.val_loss, i) for i, epoch in enumerate(epochs, 1)]
-    finite = [pair for pair in losses if math.isfinite(pair[0])]
-    return min(finite)[1] if finite else None
-
-
-def rate(recipe: Recipe, progress: float) -> float:
-    """Return the learning rate at `progress` in 0..1: up in a line, down in a half cosine."""
-    if progress < recipe.warmup:
-        return recipe.learning_rate * progress / recipe.warmup
-    annealed = (progress - recipe.warmup) / (1 - recipe.warmup)
-    return recipe.learning_rate * (1 + math.cos(math.pi * annealed)) / 2
-
-
-def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Use this learning rate from now on."""
-    for group in optimizer.param_groups:
-        group["lr"] = value
-
-
-def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimizer; weight decay leaves biases and norms alone."""
-    weights = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            groups,
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=recipe.momentum > 0,
-            fused=True,
-        )
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.learning_rate, fused=True)
-
-
-def clip(parameters: Sequence[nn.Parameter], limit: float | None) -> Tensor:
-    """Return the norm of the whole gradient, after scaling it down to the limit."""
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if limit is not None:
-        nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-    return norm
 
 
 def seed_of(*numbers: int) -> int:
@@ -364,17 +344,20 @@ def learned(epochs: Sequence[Epoch]) -> dict[str, float | None]:
     return {"train_accuracy": kept.train_accuracy, "val_accuracy": kept.val_accuracy}
 
 
-def costs(
-    epochs: Sequence[Epoch], watch: Stopwatch, examples: int, device: torch.device
-) -> dict[str, float | int | None]:
-    """Return what the run took in time and memory."""
-    seconds = watch.parts["train"]
-    steps = sum(epoch.steps for epoch in epochs)
+def costs(state: State, examples: int, device: torch.device) -> dict[str, float | int | None]:
+    """Return what the run took in time and memory, over all attempts."""
+    seconds = state.watch.parts["train"]
     return {
         "train_seconds": seconds,
-        "wall_seconds": watch.wall_seconds,
-        "seconds_per_step": seconds / steps,
-        "samples_per_second": examples * len(epochs) / seconds,
-        "epochs": len(epochs),
-        "peak_memory_bytes": peak_memory(device),
+        "wall_seconds": state.watch.wall_seconds,
+        "seconds_per_step": seconds / sum(epoch.steps for epoch in state.epochs),
+        "samples_per_second": examples * len(state.epochs) / seconds,
+        "epochs": len(state.epochs),
+        "peak_memory_bytes": peak(state, device),
     }
+
+
+def peak(state: State, device: torch.device) -> int | None:
+    """Return the largest peak of memory of all attempts, None where none is known."""
+    known = [b for b in (state.peak_memory_bytes, peak_memory(device)) if b is not None]
+    return max(known, default=None)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from small_cases import small_case, squares
-
-from pytest_amlnn import training
-from pytest_amlnn.progress import Silent
+import sweeps
+from small_cases import small_case, trained
+from sweeps import Repository, Zygote
 
 pytest_plugins = ["pytester"]
 
@@ -39,8 +37,7 @@ def _torch_is_loaded():
 
     pytest run inside a test forgets what it imported, and torch cannot be imported twice.
     """
-    case, device = small_case(epochs=1), torch.device("cpu")
-    training.train(case, squares(), id="warm", seed=0, device=device, progress=Silent())
+    trained(small_case(epochs=1))
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +73,22 @@ def run(request, benchmarks) -> Callable[..., pytest.RunResult]:
         )
 
     return run_pytest
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """A process that has torch loaded, from which sweeps are forked."""
+    zygote = Zygote()
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def repository(zygote, tmp_path) -> Repository:
+    """A repository of somebody else, with two small cases, for sweeps that are killed."""
+    (tmp_path / "test_small.py").write_text(sweeps.BENCHMARKS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    return Repository(zygote=zygote, folder=tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import torch
 from torch import nn
 
+from pytest_amlnn import training
 from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.data import Data, Pictures, Series, Split
+from pytest_amlnn.progress import Silent
 
 SIDE = 8
 
@@ -14,6 +19,18 @@ SIDE = 8
 def linear(outputs: int) -> nn.Module:
     """Build a linear classifier."""
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, outputs))
+
+
+def pictures_net(outputs: int) -> nn.Module:
+    """Build a net that has all that a checkpoint must hold: convolutions, norms, dropout."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+        nn.Flatten(),
+        nn.Linear(8 * SIDE * SIDE, outputs),
+    )
 
 
 def line(outputs: int) -> nn.Module:
@@ -37,6 +54,17 @@ def small_case(label: str = "linear", **changes: object) -> Case:
     for name, value in changes.items():
         (fields if name in Case.__dataclass_fields__ else recipe)[name] = value
     return Case(**{"recipe": Recipe(**recipe), **fields})
+
+
+def trained(
+    case: Case, data: Data | None = None, *, seed: int = 0, place: Path | None = None
+) -> training.Outcome:
+    """Train a case in this process, on squares unless other data are given."""
+    device = torch.device("cpu")
+    run = training.begun(case, id=f"test[{case}]", seed=seed, device=device)
+    return training.train(
+        case, data or squares(), run, device=device, progress=Silent(), place=place
+    )
 
 
 def squares(*, classes: int = 3, swapped: bool = False) -> Data:

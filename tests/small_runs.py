@@ -114,9 +114,10 @@ def small_run(
     return Run(**{**fields, **changes})
 
 
-def planned(id: str, skip: str | None = None) -> dict[str, str | None]:
+def planned(id: str, skip: str | None = None, seeds: Iterable[int] = (0,)) -> dict[str, object]:
     """Return what the plan says of one case."""
-    return {"id": id, "nodeid": f"benchmarks/test_small.py::{id}", "skip": skip}
+    node = f"benchmarks/test_small.py::{id}"
+    return {"id": id, "nodeid": node, "skip": skip, "seeds": [*seeds]}
 
 
 def sweep(
@@ -126,15 +127,17 @@ def sweep(
     limits: Iterable[Limit] = (),
     skipped: Mapping[str, str] | None = None,
     missing: Iterable[str] = (),
+    seeds: Iterable[int] = (0,),
     environment: Mapping[str, object] | None = ENVIRONMENT,
 ) -> Path:
     """Write a run directory; `skipped` holds reasons by case id."""
     runs = list(runs)
+    ran = [run.id for run in runs]
     plan = {
         "options": {"profile": "quick", "data": None, "device": "cpu", "seed": 0},
         "limits": [gate.to_plain(limit) for limit in limits],
         "commit": {"id": "0" * 40, "dirty": False},
-        "cases": [planned(id) for id in dict.fromkeys([*(run.id for run in runs), *missing])]
+        "cases": [planned(id, seeds=seeds) for id in dict.fromkeys([*ran, *missing])]
         + [planned(id, skip) for id, skip in (skipped or {}).items()],
     }
     store.save_plan(folder, plan)

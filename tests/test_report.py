@@ -74,7 +74,7 @@ def test_summary_has_the_documented_form(tmp_path):
         "profile": "quick",
         "environment": {**ENVIRONMENT, "schema": 1, "datasets": DATASETS},
         "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
-        "missing": [{"id": "test_small[lost]", "reason": "planned, but no run ended"}],
+        "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
     }
     assert {name: value for name, value in pictures.items() if name != "metrics"} == {
         "id": PICTURES,
@@ -135,10 +135,22 @@ def test_value_that_is_no_number_is_null(tmp_path):
 
 
 def test_case_with_a_run_is_not_missing(tmp_path):
-    """A case is missing only where no run of it ended, however badly."""
+    """A run that ended badly is there all the same."""
     plain = summary(tmp_path, [small_run(status="diverged")], missing=["test_small[lost]"])
 
     assert [case["id"] for case in plain["missing"]] == ["test_small[lost]"]
+
+
+def test_lost_seed_is_missing(tmp_path):
+    """A case that lacks a run is missing, with the seeds, and is not called finished."""
+    folder = sweep(tmp_path, [small_run(seed=0)], seeds=[0, 1, 2])
+    report.write(folder)
+    plain = json.loads((folder / "summary.json").read_text())
+
+    assert [case["status"] for case in plain["cases"]] == ["missing"]
+    assert plain["missing"] == [
+        {"id": "test_small[linear]", "reason": "no run ended with seed 1, 2"}
+    ]
 
 
 def test_skipped_case_is_not_missing(tmp_path):
@@ -321,7 +333,7 @@ def test_markdown_tells_all(tmp_path):
         f"- {PICTURES}: regressed: test_accuracy is 0.75, needs at least 0.9 (gates.toml:3)",
         "- test_small[bad], seed 0: diverged: the loss is no number",
         "- test_small[big]: no data",
-        "- test_small[lost]: planned, but no run ended",
+        "- test_small[lost]: no run ended with seed 0",
     ):
         assert words in text
 
@@ -436,7 +448,7 @@ def test_nothing_finished(tmp_path, environment):
 
     assert plain["cases"] == []
     assert [case["id"] for case in plain["missing"]] == [PICTURES]
-    assert f"- {PICTURES}: planned, but no run ended" in text
+    assert f"- {PICTURES}: no run ended with seed 0" in text
     assert "Name (time in s)" not in compare(tmp_path / "benchmark.json")
 
 

@@ -8,27 +8,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from small_cases import leaked, line_case, linear, small_case, squares
+from small_cases import leaked, line_case, linear, small_case, squares, trained
 from torch import nn
 
 from amlnn_datasets import series
 from pytest_amlnn import training
 from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.data import Data
-from pytest_amlnn.progress import Silent
-from pytest_amlnn.result import METRICS, Epoch, Run, to_plain
+from pytest_amlnn.result import METRICS, Run, to_plain
 
-CPU = torch.device("cpu")
 SMALL_SERIES = {"preset": "ar", "points": 300, "longest": 300, "test": 200, "window": 8}
 
 
 def train(case: Case, data: Data | None = None, seed: int = 0) -> Run:
-    data = data or squares()
-    return training.train(
-        case, data, id=f"test[{case}]", seed=seed, device=CPU, progress=Silent()
-    ).run
+    return trained(case, data, seed=seed).run
 
 
 def numbers(run: Run) -> object:
@@ -39,22 +32,6 @@ def numbers(run: Run) -> object:
         if "second" not in name and "memory" not in name
     }
     return metrics, [dataclasses.replace(epoch, seconds={}) for epoch in run.epochs]
-
-
-def epochs(*losses: float) -> list[Epoch]:
-    return [
-        Epoch(
-            train_loss=1.0,
-            train_accuracy=None,
-            val_loss=loss,
-            val_accuracy=None,
-            learning_rate=0.1,
-            gradient_norm=1.0,
-            steps=1,
-            seconds={},
-        )
-        for loss in losses
-    ]
 
 
 def test_net_learns():
@@ -194,50 +171,6 @@ def test_best_weights_are_tested():
     assert numbers(straight) == numbers(run)
 
 
-def test_patience_ends_training():
-    """Three epochs without a lower validation loss, past half of the budget, are enough."""
-    recipe = Recipe(epochs=10, learning_rate=0.1, patience=3)
-
-    assert training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1), recipe) == ""
-    assert "4 epochs" not in training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1), recipe)
-    assert "no lower" in training.stop_reason(epochs(3, 2, 1, 1, 1, 1, 1, 1), recipe)
-
-
-def test_first_half_of_the_schedule_is_not_held_against_a_run():
-    """However long ago the best epoch was, patience starts to count at half of the budget."""
-    recipe = Recipe(epochs=20, learning_rate=0.1, patience=2)
-
-    assert training.stop_reason(epochs(1, *[2] * 10), recipe) == ""
-    assert training.stop_reason(epochs(1, *[2] * 11), recipe) != ""
-
-
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=12), st.integers(1, 5))
-def test_training_always_ends(losses, patience):
-    """Whatever the losses, the budget is never exceeded, and the best epoch is the lowest."""
-    recipe = Recipe(epochs=len(losses), learning_rate=0.1, patience=patience)
-    best = training.best_epoch(epochs(*losses))
-
-    assert training.stop_reason(epochs(*losses), recipe)
-    assert losses[best - 1] == min(losses)
-
-
-@given(st.floats(0, 1), st.floats(0, 0.9))
-def test_rate_stays_between_zero_and_the_peak(progress, warmup):
-    """The learning rate never leaves 0..peak, wherever in the schedule."""
-    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=warmup)
-
-    assert 0 <= training.rate(recipe, progress) <= 0.3
-
-
-def test_rate_peaks_after_the_warm_up():
-    """The rate rises to its peak over the warm-up, and ends at zero."""
-    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.2)
-
-    assert training.rate(recipe, 0.1) == pytest.approx(0.15)
-    assert training.rate(recipe, 0.2) == pytest.approx(0.3)
-    assert training.rate(recipe, 1.0) == pytest.approx(0.0)
-
-
 def test_rate_of_zero_learns_nothing():
     """A recipe broken on purpose leaves the fresh weights as they are."""
     run = train(small_case(learning_rate=0.0, epochs=4))
@@ -253,35 +186,10 @@ def test_last_batch_of_one_is_left_out(examples, steps):
     assert training.steps_of(examples, recipe) == steps
 
 
-def test_weight_decay_spares_biases():
-    """Only parameters of two dimensions and more decay."""
-    optimizer = training.optimizer_of(
-        linear(3), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.5)
-    )
-    decays = {
-        parameter.ndim: group["weight_decay"]
-        for group in optimizer.param_groups
-        for parameter in group["params"]
-    }
-
-    assert decays == {2: 0.5, 1: 0.0}
-
-
-def test_gradient_is_clipped():
-    """Clipping shortens the whole gradient to the limit; the norm told is from before."""
-    net = linear(3)
-    net(torch.ones(2, 3, 8, 8)).square().sum().backward()
-    before = training.clip(list(net.parameters()), None)
-    told = training.clip(list(net.parameters()), 0.5)
-
-    assert told == before > 0.5
-    assert training.clip(list(net.parameters()), None).item() == pytest.approx(0.5, rel=1e-4)
-
-
 def test_examples_are_recorded_in_order():
     """Every test example has its label, its prediction and its five best, in file order."""
     case, data = small_case(epochs=6), squares(classes=6)
-    outcome = training.train(case, data, id="x", seed=0, device=CPU, progress=Silent())
+    outcome = trained(case, data)
     run, examples = outcome.run, outcome.examples
 
     assert np.array_equal(examples["label"], data(0).test.targets)

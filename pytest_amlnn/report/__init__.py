@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_amlnn import disk, store
 from pytest_amlnn.gate import Limit
-from pytest_amlnn.result import Result, gather
+from pytest_amlnn.result import FINISHED, Result, gather
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,13 +35,24 @@ class Sweep:
 
     @property
     def missing(self) -> list[dict[str, str]]:
-        """Cases that were to run and have no run, for whatever reason."""
-        done = {result.id for result in self.results}
+        """Cases that were to run and lack runs, for whatever reason."""
         return [
-            {"id": case["id"], "reason": "planned, but no run ended"}
+            {"id": case["id"], "reason": f"no run ended with seed {', '.join(map(str, seeds))}"}
             for case in self.plan["cases"]
-            if not case["skip"] and case["id"] not in done
+            if not case["skip"] and (seeds := self.lacking(case["id"]))
         ]
+
+    def lacking(self, id: str) -> list[int]:
+        """Return the seeds of a case that were planned and have no run."""
+        cases = [case for case in self.plan["cases"] if case["id"] == id]
+        results = [result for result in self.results if result.id == id]
+        done = {run.seed for result in results for run in result.runs}
+        return [seed for case in cases for seed in case["seeds"] if seed not in done]
+
+    def status(self, result: Result) -> str:
+        """Return the worst of the runs' statuses, `missing` where runs are."""
+        lacking = result.status == FINISHED and self.lacking(result.id)
+        return "missing" if lacking else result.status
 
 
 def read(folder: Path) -> Sweep:

@@ -42,7 +42,7 @@ def plain_case(result: Result, sweep: Sweep) -> dict[str, Any]:
         "init": result.runs[0].init,
         "size": case["size"],
         "dataset": case["dataset"],
-        "status": result.status,
+        "status": sweep.status(result),
         "seeds": [run.seed for run in result.runs],
         "metrics": {name: asdict(spread) for name, spread in result.metrics.items()},
         "gate": {"verdict": verdict.name, "limits": limits},

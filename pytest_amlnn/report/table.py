@@ -53,7 +53,7 @@ def columns_of(task: str, sweep: Sweep) -> list[Column]:
         ("samples/s", lambda r: number(r.metrics["samples_per_second"].mean, "{:,.0f}")),
         ("parameters", lambda r: number(r.metrics["parameters"].mean, "{:,.0f}")),
         ("seeds", lambda r: str(len(r.runs))),
-        ("status", lambda r: "" if r.status == FINISHED else r.status),
+        ("status", lambda r: "" if sweep.status(r) == FINISHED else sweep.status(r)),
         ("gate", lambda r: judge(r, sweep.limits).name or ""),
         ("original", lambda r: original(r.case["reference"])),
     ]
@@ -76,6 +76,12 @@ def number(value: float | None, style: str) -> str:
     return "-" if value is None else style.format(value)
 
 
+def chance(result: Result) -> float | None:
+    """Return the accuracy of guessing, in per cent; None where no run got to see the data."""
+    classes = [len(run.data["classes"]) for run in result.runs if "classes" in run.data]
+    return 100 / classes[0] if classes else None
+
+
 def original(reference: Mapping[str, Any]) -> str:
     """Return what the original report gives for the same model and size."""
     if "test_accuracy" in reference:
@@ -90,7 +96,7 @@ def escape(text: str) -> str:
 
 CLASSIFICATION: tuple[Column, ...] = (
     ("accuracy %", lambda r: interval(r.metrics["test_accuracy"], "{:.1f}", 100)),
-    ("chance %", lambda r: f"{100 / len(r.runs[0].data['classes']):.1f}"),
+    ("chance %", lambda r: number(chance(r), "{:.1f}")),
     ("top-5 %", lambda r: number(r.metrics["test_top5"].mean, "{:.1%}").rstrip("%")),
     ("loss", lambda r: number(r.metrics["test_loss"].mean, "{:.3f}")),
 )

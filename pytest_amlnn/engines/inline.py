@@ -1,0 +1,59 @@
+"""Compute runs in this process, each once, going on where an earlier attempt ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pytest_amlnn import resume, store, training
+from pytest_amlnn.case import Case, to_plain
+from pytest_amlnn.data import Data
+from pytest_amlnn.lease import lease
+from pytest_amlnn.progress import Progress
+from pytest_amlnn.result import Run
+
+
+def compute(
+    case: Case,
+    data: Data,
+    *,
+    id: str,
+    seed: int,
+    out: Path,
+    device: str,
+    progress: Progress,
+    facts: Mapping[str, Any],
+    contended: bool = False,
+) -> Run:
+    """Return the run as the run directory has it; where it does not, train and store it.
+
+    `facts` is what environment.json says besides machine and datasets. Raises StoreError
+    where the stored run or checkpoint is of another recipe, other data or another version.
+    """
+    with store.locked(out, id):
+        stored = store.ended(out, id, seed)
+        if stored is not None:
+            then = resume.about(stored.case, stored.data)
+            now = resume.about(to_plain(case), data(seed).facts)
+            resume.check(store.run_file(out, id, seed), then, now)
+            store.forget(out, id, seed)
+            return stored
+        with lease(device, case.recipe.threads, progress.note) as where:
+            run = training.begun(case, id=id, seed=seed, device=where, contended=contended)
+            run = store.begin(out, run)
+            place = store.place(out, id, seed)
+            try:
+                outcome = training.train(
+                    case, data, run, device=where, progress=progress, place=place
+                )
+            except torch.OutOfMemoryError as error:
+                outcome = training.out_of_memory(case, data, run, where, error)
+        name = str(outcome.dataset["name"])
+        facts = {**facts, **outcome.run.environment}
+        store.save_environment(out, facts, {name: dict(outcome.dataset)})
+        store.save_run(out, outcome.run, outcome.examples, outcome.names)
+        store.forget(out, id, seed)
+        return outcome.run

@@ -1,0 +1,101 @@
+"""Cores and GPUs that a training has to itself, among all trainings of this user.
+
+A lease is a locked file: it ends with its process, however that ends.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import torch
+
+POLL_SECONDS = 0.02
+PATIENCE_SECONDS = 5.0
+"""After so long, whoever waits is told what for."""
+TURN = "core-turn"
+"""Held while waiting for cores: who needs two is not overtaken for ever by who needs one."""
+
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
+    """Wait for what --amlnn-device and a recipe ask for, and hold it meanwhile.
+
+    On a CPU that is a core for each thread, all of them where there are fewer; else one of
+    the GPUs that torch sees, or the one that is named. Raises DeviceError.
+    """
+    from pytest_amlnn.device import resolve
+
+    asked = resolve(device)
+    if asked.type == "cuda":
+        numbers = [asked.index] if ":" in device else range(gpus())
+        names = {gpu(number): number for number in numbers}
+        with ExitStack() as held:
+            (name,) = hold([*names], 1, held, tell)
+            yield asked.__class__("cuda", names[name])
+    else:
+        cores = [f"core-{number}" for number in machine_cores()]
+        with ExitStack() as held:
+            with ExitStack() as turn:
+                hold([TURN], 1, turn, tell)
+                hold(cores, min(threads, len(cores)), held, tell)
+            yield asked
+
+
+def machine_cores() -> list[int]:
+    """Return the cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def gpus() -> int:
+    """Return how many GPUs CUDA_VISIBLE_DEVICES leaves."""
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def gpu(number: int) -> str:
+    """Return a GPU's own name, which is the same whatever CUDA_VISIBLE_DEVICES says."""
+    import torch
+
+    return f"cuda-{torch.cuda.get_device_properties(number).uuid}"
+
+
+def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[str]:
+    """Lock `count` of the named things as they become free, until `held` is closed."""
+    mine: list[str] = []
+    patient_until = monotonic() + PATIENCE_SECONDS
+    while True:
+        for name in names:
+            if len(mine) < count and name not in mine and lock(name, held):
+                mine.append(name)
+        if len(mine) == count:
+            return mine
+        if monotonic() > patient_until:
+            tell(f"waiting for another training to give back {' or '.join(names)}")
+            patient_until = float("inf")
+        sleep(POLL_SECONDS)
+
+
+def lock(name: str, held: ExitStack) -> bool:
+    """Lock a thing that is free just now; return whether it was."""
+    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{getpass.getuser()}"
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        held.enter_context(FileLock(place / name, timeout=0))
+    except Timeout:
+        return False
+    return True

@@ -1,0 +1,171 @@
+"""Sweeps in processes of their own, to be killed at will."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+TESTS = Path(__file__).parent
+ENDURANCE = bool(os.environ.get("AMLNN_ENDURANCE"))
+
+BENCHMARKS = '''
+import pytest
+from small_cases import pictures_net, small_case, squares
+
+CASES = [
+    small_case("one", build=pictures_net, epochs=8, optimizer="adamw", learning_rate=0.01),
+    small_case("two", build=pictures_net, epochs=6, optimizer="sgd", batch_size=16),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_small(case, train, gate):
+    """Training ends within the limits."""
+    verdict = gate(train(case, squares()))
+
+    assert verdict.passed, verdict.message
+'''
+
+
+def rounds(few: int, many: int) -> list[int]:
+    """Return the seeds of a test's rounds: few in the suite, many in `tox -e endurance`."""
+    return list(range(many if ENDURANCE else few))
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of processes that tests start: no worker's of pytest-xdist."""
+    plain = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    return {**plain, "PYTHONPATH": str(TESTS)}
+
+
+class Zygote:
+    """Starts sweeps by forking from a process that has torch loaded."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, TESTS / "zygote.py"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+
+    def ask(self, request: dict[str, Any]) -> int:
+        """Send a request, and return the answer."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        answer: int = json.loads(self.process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        """End it; what it forked goes on."""
+        self.process.communicate()
+
+
+@dataclass
+class Sweep:
+    """One pytest in a process group of its own."""
+
+    zygote: Zygote
+    pid: int
+    output: Path
+
+    def wait(self) -> int:
+        """Return the exit status, negative for a signal's number."""
+        return self.zygote.ask({"wait": self.pid})
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        """Send a signal to this process alone."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def text(self) -> str:
+        """Return what it printed so far."""
+        return self.output.read_text()
+
+
+@dataclass
+class Repository:
+    """A folder with benchmarks, in which sweeps are started."""
+
+    zygote: Zygote
+    folder: Path
+    started: int = 0
+
+    def start(self, *arguments: str, file_bytes: int | None = None) -> Sweep:
+        """Start pytest there, with `out` as its run directory unless another is named."""
+        self.started += 1
+        output = self.folder / f"output-{self.started}.txt"
+        output.touch()
+        given = ["--amlnn-out=out", "--amlnn-device=cpu", "-p", "no:cacheprovider", *arguments]
+        pid = self.zygote.ask(
+            {
+                "arguments": given,
+                "folder": str(self.folder),
+                "output": str(output),
+                "file_bytes": file_bytes,
+            }
+        )
+        return Sweep(zygote=self.zygote, pid=pid, output=output)
+
+    def run(self, *arguments: str, file_bytes: int | None = None) -> tuple[int, str]:
+        """Run pytest there to its end; return exit status and output."""
+        sweep = self.start(*arguments, file_bytes=file_bytes)
+        return sweep.wait(), sweep.text()
+
+    def numbers(self, out: str = "out") -> dict[str, object]:
+        """Return all that must not change from one sweep to another, bit for bit."""
+        return numbers(self.folder / out)
+
+
+def numbers(out: Path) -> dict[str, object]:
+    """Return all of a run directory's runs that is neither time nor memory nor attempts."""
+    found: dict[str, object] = {}
+    for file in sorted(out.glob("runs/*/[0-9]*")):
+        name = str(file.relative_to(out))
+        if file.suffix == ".json":
+            found[name] = lasting(json.loads(file.read_text()))
+        else:
+            found[name] = file.read_bytes()
+    return found
+
+
+PASSING = {"parts", "seconds", "calibration_seconds", "attempts", "contended", "environment"}
+
+
+def lasting(plain: Any) -> Any:
+    """Return plain data without what differs from one training to the next."""
+    if isinstance(plain, dict):
+        return {
+            name: lasting(value)
+            for name, value in plain.items()
+            if name not in PASSING and "second" not in name and "memory" not in name
+        }
+    return [lasting(value) for value in plain] if isinstance(plain, list) else plain
+
+
+def until(condition: Any, seconds: float = 30.0) -> None:
+    """Wait for something that is about to happen."""
+    limit = monotonic() + seconds
+    while not condition():
+        assert monotonic() < limit, "it did not happen"
+        sleep(0.002)
+
+
+def moments(seed: int, longest: float) -> Iterator[float]:
+    """Yield seconds to wait before a kill, drawn evenly up to the longest."""
+    generator = random.Random(seed)
+    while True:
+        yield generator.uniform(0, longest)

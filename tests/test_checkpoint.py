@@ -1,0 +1,206 @@
+"""Checkpoints: all that a training needs to go on, whole or refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from small_cases import linear, pictures_net, small_case, squares, trained
+from sweeps import lasting, rounds
+from torch import nn
+
+from pytest_amlnn import checkpoint, result, store
+from pytest_amlnn.case import Case
+from pytest_amlnn.checkpoint import DamagedCheckpoint
+
+
+class CutError(Exception):
+    """The training was cut here."""
+
+
+def cut_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have trainings end once they have saved so many epochs."""
+    save = checkpoint.save
+
+    def save_and_cut(folder: Path, state: checkpoint.State, **others: object) -> None:
+        save(folder, state, **others)
+        if len(state.epochs) == epochs:
+            raise CutError
+
+    monkeypatch.setattr(checkpoint, "save", save_and_cut)
+
+
+def cut(case: Case, place: Path, after: int, **changes: object) -> None:
+    """Train a case and cut it after some epochs, its checkpoints left in `place`."""
+    with pytest.MonkeyPatch.context() as patch:
+        cut_after(after, patch)
+        with pytest.raises(CutError):
+            trained(case, place=place, **changes)
+
+
+def bits(case: Case, place: Path | None = None) -> object:
+    """Train a case, going on from what is in `place`; return all that must not differ."""
+    outcome = trained(case, place=place)
+    examples = {name: array.tobytes() for name, array in outcome.examples.items()}
+    return lasting(result.to_plain(outcome.run)), examples
+
+
+CASES = {
+    "adamw": small_case(build=pictures_net, epochs=6, optimizer="adamw", learning_rate=0.01),
+    "adam": small_case(build=pictures_net, epochs=6, optimizer="adam", learning_rate=0.01),
+    "sgd": small_case(build=pictures_net, epochs=6),
+    "plain sgd": small_case(build=pictures_net, epochs=6, momentum=0.0),
+    "augmented": small_case(build=pictures_net, epochs=6, flip=True, shift=2),
+    "early stop": small_case(build=pictures_net, epochs=9, patience=1, learning_rate=0.5),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_cut_training_equals_straight(case, tmp_path):
+    """Cut after any epoch and resumed, a training ends in the same bits."""
+    straight = bits(case)
+    for after in range(1, straight[0]["metrics"]["epochs"] + 1):
+        cut(case, tmp_path / str(after), after)
+
+        assert bits(case, tmp_path / str(after)) == straight
+
+
+def test_worse_epochs_after_the_best_one(tmp_path):
+    """The best weights survive a cut although later epochs had worse ones."""
+    case = CASES["early stop"]
+    run = trained(case).run
+    assert run.best_epoch < run.metrics["epochs"]
+    cut(case, tmp_path, run.best_epoch + 1)
+
+    assert bits(case, tmp_path) == bits(case)
+
+
+def test_two_generations_are_kept(tmp_path):
+    """While one generation is written there is always a whole one."""
+    cut(CASES["sgd"], tmp_path, 4)
+
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "0003.json",
+        "0003.safetensors",
+        "0004.json",
+        "0004.safetensors",
+    ]
+
+
+def damage(file: Path, generator: random.Random) -> None:
+    """Flip a bit of a file, cut it, empty it or remove it."""
+    content = bytearray(file.read_bytes())
+    kind = generator.choice(["flip", "cut", "empty", "remove"])
+    if kind == "flip":
+        content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+    elif kind == "cut":
+        del content[generator.randrange(len(content)) :]
+    file.write_bytes(b"" if kind == "empty" else content)
+    if kind == "remove":
+        file.unlink()
+
+
+@pytest.fixture(scope="module")
+def straight() -> object:
+    """The bits of a training that nothing happened to."""
+    return bits(CASES["adamw"])
+
+
+@pytest.fixture(scope="module")
+def cut_off(tmp_path_factory) -> Path:
+    """The checkpoints of a training that was cut after its fourth epoch."""
+    place = tmp_path_factory.mktemp("cut")
+    cut(CASES["adamw"], place, 4)
+    return place
+
+
+@pytest.mark.parametrize("round", rounds(20, 200))
+def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_path):
+    """Whatever happened to files of the newest generation, or of both, the bits are the same.
+
+    What is damaged is said and named, unless it is gone without a trace.
+    """
+    generator = random.Random(round)
+    for file in cut_off.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    files = sorted(tmp_path.iterdir(), reverse=True)[: generator.choice([2, 4])]
+    damaged = generator.sample(files, generator.randint(1, len(files)))
+    for file in damaged:
+        damage(file, generator)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DamagedCheckpoint)
+        found = bits(CASES["adamw"], tmp_path)
+
+    assert found == straight
+    said = [str(entry.message) for entry in caught if entry.category is DamagedCheckpoint]
+    newest = [file for file in damaged if file.stem == "0004"]
+    assert not any(file.exists() for file in newest) or "0004.safetensors is dam" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"learning_rate": 0.02}, "recipe.learning_rate was 0.01, is 0.02"),
+        ({"epochs": 7}, "recipe.epochs was 6, is 7"),
+        ({"build": linear}, "build was small_cases.pictures_net, is small_cases.linear"),
+        ({"size": 61}, "size was 60, is 61"),
+    ],
+)
+def test_other_training_is_refused(changes, words, cut_off):
+    """A checkpoint of another recipe, net or size is refused, with what differs."""
+    case = small_case(
+        **{
+            "build": pictures_net,
+            "epochs": 6,
+            "optimizer": "adamw",
+            "learning_rate": 0.01,
+            **changes,
+        }
+    )
+    with pytest.raises(store.StoreError, match=words):
+        trained(case, place=cut_off)
+
+
+def test_other_data_are_refused(cut_off):
+    """A checkpoint that was trained on other data is refused, with both digests."""
+    data = squares()
+    splits = data(0)
+    other = dataclasses.replace(splits, facts={**splits.facts, "digest": "1" * 64})
+    with pytest.raises(store.StoreError, match=f"digest was {'0' * 64}, is {'1' * 64}"):
+        trained(CASES["adamw"], lambda seed: other, place=cut_off)
+
+
+def test_time_of_all_attempts_is_counted_once(tmp_path):
+    """Training and wall time of a resumed run are the sums over its attempts."""
+    case = CASES["sgd"]
+    cut(case, tmp_path, 4)
+    run = trained(case, place=tmp_path).run
+
+    spent = sum(epoch.seconds["train"] for epoch in run.epochs)
+    assert run.metrics["train_seconds"] == pytest.approx(spent)
+    assert sum(run.parts.values()) == pytest.approx(run.metrics["wall_seconds"], rel=0.02)
+    assert run.parts["checkpoint"] > 0
+
+
+def test_layout_in_memory_comes_back():
+    """State lies beside its parameter as it did: fused optimizers walk through both alike."""
+    wide = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
+    value = torch.arange(wide.weight.numel(), dtype=torch.float32).view(wide.weight.shape)
+    restored = checkpoint.like(wide.weight, value)
+
+    assert restored.stride() == wide.weight.stride()
+    assert torch.equal(restored, value)
+
+
+def test_shared_weights_are_stored():
+    """Two names for one tensor are stored as two, and come back."""
+    tensor = torch.arange(6.0)
+    whole = checkpoint.storable({"a": tensor, "b": tensor, "c": tensor.view(2, 3).T})
+
+    assert whole["a"].data_ptr() != whole["b"].data_ptr()
+    assert torch.equal(whole["c"], tensor.view(2, 3).T)
+    assert whole["c"].is_contiguous()

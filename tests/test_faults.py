@@ -1,0 +1,154 @@
+"""What happens when a sweep is killed, cut off from the disk or told to end.
+
+Each promise is tested by real kills, at moments drawn from the round's number; `tox -e
+endurance` runs ten times as many rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+import sweeps
+from sweeps import Repository, numbers, rounds, until
+
+from pytest_amlnn import cli
+
+SEEDS = "--amlnn-repeats=2"
+RUNS = 4
+"""Of the two cases with two seeds each."""
+
+
+@pytest.fixture(scope="module")
+def straight(zygote, tmp_path_factory) -> tuple[dict[str, object], float]:
+    """The numbers of a sweep that nothing happened to, and the seconds it took."""
+    folder = tmp_path_factory.mktemp("straight")
+    (folder / "test_small.py").write_text(sweeps.BENCHMARKS)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    started = monotonic()
+    status, text = Repository(zygote=zygote, folder=folder).run(SEEDS)
+    assert status == 0, text
+    found = numbers(folder / "out")
+    assert len(found) == 2 * RUNS
+    return found, monotonic() - started
+
+
+@pytest.mark.parametrize("round", rounds(10, 100))
+def test_kill_and_resume_equals_straight(repository, straight, round):
+    """Killed with -9 at any moment and resumed, a sweep ends in the same bits."""
+    expected, seconds = straight
+    generator = random.Random(round)
+    for _ in range(generator.randint(1, 3)):
+        sweep = repository.start(SEEDS, "--amlnn-resume")
+        sleep(generator.uniform(0, seconds))
+        sweep.kill()
+        sweep.wait()
+    status, text = repository.run(SEEDS, "--amlnn-resume")
+
+    assert status == 0, text
+    assert repository.numbers() == expected
+    assert not (repository.folder / "out" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("round", rounds(5, 50))
+def test_killed_controller_loses_no_finished_run(repository, straight, round):
+    """Whenever pytest is killed, every run that had ended is whole, and reported."""
+    expected, seconds = straight
+    out = repository.folder / "out"
+    sweep = repository.start(SEEDS)
+    until((out / "plan.json").exists)
+    sleep(random.Random(round).uniform(0, seconds))
+    sweep.kill()
+    sweep.wait()
+    stored = numbers(out)
+
+    assert all(expected[name] == found for name, found in stored.items())
+    runs = [name for name in stored if name.endswith(".json")]
+    assert cli.main(["report", str(out)]) == (0 if len(runs) == RUNS else 1)
+    summary = json.loads((out / "summary.json").read_text())
+    assert sum(len(case["seeds"]) for case in summary["cases"]) == len(runs)
+    assert bool(summary["missing"]) == (len(runs) < RUNS)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+@pytest.mark.parametrize("round", rounds(5, 50))
+def test_signal_ends_with_a_report(repository, straight, round, number):
+    """Ctrl-C or SIGTERM: the finished runs are reported, the rest can be gone on with."""
+    expected, seconds = straight
+    out = repository.folder / "out"
+    sweep = repository.start(SEEDS)
+    until((out / "checkpoints").exists)
+    sleep(random.Random(round).uniform(0, seconds / 2))
+    sweep.kill(number)
+    started = monotonic()
+    status = sweep.wait()
+
+    assert monotonic() - started < 10
+    assert not survivors(sweep.pid)
+    assert (out / "summary.json").exists()
+    stored = numbers(out)
+    if len(stored) < 2 * RUNS:
+        assert status == {signal.SIGINT: 2, signal.SIGTERM: 143}[number]
+        assert json.loads((out / "summary.json").read_text())["missing"]
+    assert repository.run(SEEDS, "--amlnn-resume")[0] == 0
+    assert repository.numbers() == expected
+
+
+def survivors(group: int) -> list[str]:
+    """Return the processes of a group that are still there."""
+    listed = subprocess.run(
+        ["ps", "-A", "-o", "pgid=,stat=,args="], capture_output=True, text=True
+    )
+    lines = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    return [args for pgid, state, args in lines if pgid == str(group) and "Z" not in state]
+
+
+@pytest.mark.parametrize("round", rounds(10, 100))
+def test_full_disk_damages_nothing(repository, straight, round):
+    """A write that the disk refuses is named; what is stored stays whole; resume goes on."""
+    expected, _ = straight
+    limit = random.Random(round).randint(200, 30_000)
+    status, text = repository.run(SEEDS, file_bytes=limit)
+    stored = numbers(repository.folder / "out")
+
+    assert status != 0
+    assert "File too large" in text
+    assert all(expected[name] == found for name, found in stored.items())
+    status, text = repository.run(SEEDS, "--amlnn-resume")
+    assert status == 0, text
+    assert repository.numbers() == expected
+
+
+def workers(parent: int) -> list[int]:
+    """Return the process ids of a controller's workers."""
+    listed = Path(f"/proc/{parent}/task").glob("*/children")
+    return [int(pid) for file in listed for pid in file.read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.xdist
+@pytest.mark.parametrize("round", rounds(5, 40))
+def test_killed_worker_changes_nothing(repository, straight, round):
+    """A worker of -n 2 is killed in the middle of a training: the bits are the same."""
+    expected, _ = straight
+    generator = random.Random(round)
+    out = repository.folder / "out"
+    sweep = repository.start(SEEDS, "-n", "2")
+    until(lambda: list(out.glob("checkpoints/*/*/*.json")), 60)
+    sleep(generator.uniform(0, 0.5))
+    begun = workers(sweep.pid)
+    os.kill(generator.choice(begun), signal.SIGKILL)
+    status = sweep.wait()
+
+    assert status == 0, sweep.text()
+    assert "1 rerun" in sweep.text() or "2 passed" in sweep.text()
+    assert repository.numbers() == expected
+    attempts = [json.loads(file.read_text())["attempts"] for file in out.glob("runs/*/*.json")]
+    assert len(attempts) == RUNS
+    assert max(attempts) <= 2

@@ -1,0 +1,56 @@
+"""How long steps and gradients are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from small_cases import linear
+
+from pytest_amlnn import optimization
+from pytest_amlnn.case import Recipe
+
+
+@given(st.floats(0, 1), st.floats(0, 0.9))
+def test_rate_stays_between_zero_and_the_peak(progress, warmup):
+    """The learning rate never leaves 0..peak, wherever in the schedule."""
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=warmup)
+
+    assert 0 <= optimization.rate(recipe, progress) <= 0.3
+
+
+def test_rate_peaks_after_the_warm_up():
+    """The rate rises to its peak over the warm-up, and ends at zero."""
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.2)
+
+    assert optimization.rate(recipe, 0.1) == pytest.approx(0.15)
+    assert optimization.rate(recipe, 0.2) == pytest.approx(0.3)
+    assert optimization.rate(recipe, 1.0) == pytest.approx(0.0)
+
+
+def test_weight_decay_spares_biases():
+    """Only parameters of two dimensions and more decay."""
+    optimizer = optimization.optimizer_of(
+        linear(3), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.5)
+    )
+    decays = {
+        parameter.ndim: group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+    assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_gradient_is_clipped():
+    """Clipping shortens the whole gradient to the limit; the norm told is from before."""
+    net = linear(3)
+    net(torch.ones(2, 3, 8, 8)).square().sum().backward()
+    before = optimization.clip(list(net.parameters()), None)
+    told = optimization.clip(list(net.parameters()), 0.5)
+
+    assert told == before > 0.5
+    assert optimization.clip(list(net.parameters()), None).item() == pytest.approx(
+        0.5, rel=1e-4
+    )
