@@ -15,6 +15,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import pytest
+
 TESTS = Path(__file__).parent
 ENDURANCE = bool(os.environ.get("AMLNN_ENDURANCE"))
 
@@ -37,9 +39,20 @@ def test_small(case, train, gate):
 '''
 
 
-def rounds(few: int, many: int) -> list[int]:
-    """Return the seeds of a test's rounds: few in the suite, many in `tox -e endurance`."""
-    return list(range(many if ENDURANCE else few))
+QUICKLY = ("--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio")
+"""Spare pytest what these tests do not need: half of its start."""
+
+
+def rounds(few: int, many: int, *, quick: int = 2) -> list[Any]:
+    """Return the numbers of a test's rounds: few in the suite, many in `tox -e endurance`.
+
+    All but the first `quick` ones are slow.
+    """
+    slow = [pytest.mark.slow]
+    return [
+        pytest.param(number, marks=slow if number >= quick else [])
+        for number in range(many if ENDURANCE else few)
+    ]
 
 
 def environment() -> dict[str, str]:
@@ -109,7 +122,7 @@ class Repository:
         self.started += 1
         output = self.folder / f"output-{self.started}.txt"
         output.touch()
-        given = ["--amlnn-out=out", "--amlnn-device=cpu", "-p", "no:cacheprovider", *arguments]
+        given = ["--amlnn-out=out", "--amlnn-device=cpu", *QUICKLY, *arguments]
         pid = self.zygote.ask(
             {
                 "arguments": given,

@@ -44,7 +44,7 @@ def test_kill_and_resume_equals_straight(repository, straight, round):
     """Killed with -9 at any moment and resumed, a sweep ends in the same bits."""
     expected, seconds = straight
     generator = random.Random(round)
-    for _ in range(generator.randint(1, 3)):
+    for _ in range(generator.randint(1, 2)):
         sweep = repository.start(SEEDS, "--amlnn-resume")
         sleep(generator.uniform(0, seconds))
         sweep.kill()
@@ -131,9 +131,8 @@ def workers(parent: int) -> list[int]:
     return [int(pid) for file in listed for pid in file.read_text().split()]
 
 
-@pytest.mark.slow
 @pytest.mark.xdist
-@pytest.mark.parametrize("round", rounds(5, 40))
+@pytest.mark.parametrize("round", rounds(5, 40, quick=0))
 def test_killed_worker_changes_nothing(repository, straight, round):
     """A worker of -n 2 is killed in the middle of a training: the bits are the same."""
     expected, _ = straight
@@ -152,3 +151,60 @@ def test_killed_worker_changes_nothing(repository, straight, round):
     attempts = [json.loads(file.read_text())["attempts"] for file in out.glob("runs/*/*.json")]
     assert len(attempts) == RUNS
     assert max(attempts) <= 2
+
+
+DEADLY = """
+import os
+import pytest
+from small_cases import linear, small_case, squares
+
+def deadly(outputs):
+    os.kill(os.getpid(), 9)
+
+CASES = [small_case("bad", build=deadly), small_case("good")]
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_small(case, train):
+    train(case, squares())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist
+@pytest.mark.parametrize("dist", ["load", "worksteal", "loadfile"])
+def test_case_that_kills_its_worker_is_given_up(repository, dist):
+    """A case is run again twice, then recorded as crashed; the others are not lost."""
+    (repository.folder / "test_small.py").write_text(DEADLY)
+    status, text = repository.run("-n", "2", "--dist", dist, "--amlnn-repeats=1")
+    summary = json.loads((repository.folder / "out" / "summary.json").read_text())
+    statuses = {case["id"]: case["status"] for case in summary["cases"]}
+    again = 0 if dist == "loadfile" else 2  # which keeps a file's items together
+
+    assert status == 1, text
+    assert statuses == {"test_small[bad]": "crashed", "test_small[good]": "finished"}, text
+    assert f"its process died {again + 1} time" in text
+    assert text.count("RERUN") == 0 or again
+    assert ("2 rerun" in text) == bool(again)
+    run = json.loads((repository.folder / "out/runs/test_small_bad/0.json").read_text())
+    assert run["attempts"] == again + 1
+
+
+@pytest.mark.slow
+@pytest.mark.xdist
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
+def test_signal_to_a_controller_ends_its_workers(repository, straight, number):
+    """Told to end, pytest -n 2 writes its report within 10 s and leaves nobody after 30 s."""
+    out = repository.folder / "out"
+    sweep = repository.start(SEEDS, "-n", "2")
+    until(lambda: list(out.glob("checkpoints/*/*/*.json")), 60)
+    begun = workers(sweep.pid)
+    sweep.kill(number)
+    told = monotonic()
+    until((out / "summary.json").exists, 10)
+    status = sweep.wait()
+
+    assert status == {signal.SIGINT: 2, signal.SIGTERM: 143}[number], sweep.text()
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in begun), 30)
+    assert monotonic() - told < 30
+    assert repository.run(SEEDS, "--amlnn-resume")[0] == 0
+    assert repository.numbers() == straight[0]

@@ -14,20 +14,25 @@ import os
 import resource
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any, NoReturn
 
 
 def main() -> None:
     """Serve requests until stdin ends."""
     import pytest  # noqa: F401
-    import torch  # noqa: F401
-    import torch.utils.flop_counter  # noqa: F401
+    import scipy.special  # noqa: F401
+    from small_cases import pictures_net, small_case, trained
 
     import pytest_amlnn.engines.inline
     import pytest_amlnn.report.benchmark
     import pytest_amlnn.report.markdown
     import pytest_amlnn.report.summary  # noqa: F401
 
+    # what torch sets up at first use; with one thread there is no pool that a fork would lose
+    with tempfile.TemporaryDirectory() as place:
+        trained(small_case(build=pictures_net, optimizer="adamw"), place=Path(place))
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:

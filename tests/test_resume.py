@@ -1,0 +1,190 @@
+"""Going on with a sweep: what is kept, what is taken up, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_cases import small_case
+
+from pytest_amlnn import resume
+from pytest_amlnn.case import to_plain
+from pytest_amlnn.store import StoreError
+
+RESUME = "--amlnn-resume"
+OTHER_DATA = """
+    from dataclasses import replace
+    splits = squares()(0)
+    other = replace(splits, facts={**splits.facts, "digest": "1"})
+    verdict = gate(train(case, lambda seed: other))
+"""
+
+
+def stamps(out, pattern="runs/*/*.json") -> dict[str, int]:
+    """Return when each stored run was written."""
+    return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.glob(pattern)}
+
+
+def change(repository, before: str, after: str) -> None:
+    """Change the repository's benchmarks."""
+    file = repository.folder / "test_small.py"
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+
+
+def test_finished_runs_are_kept(repository):
+    """A sweep that is complete is only reported anew, with the same training times."""
+    out = repository.folder / "out"
+    repository.run()
+    first, before = json.loads((out / "summary.json").read_text()), stamps(out)
+    status, text = repository.run(RESUME)
+
+    assert status == 0, text
+    assert "going on in out, where 4 runs have ended" in text
+    assert stamps(out) == before
+    assert json.loads((out / "summary.json").read_text()) == first
+
+
+def test_removed_case_is_trained_afresh(repository):
+    """Without its folder under runs/ a case is trained again; the others are kept."""
+    out = repository.folder / "out"
+    repository.run()
+    numbers, before = repository.numbers(), stamps(out)
+    shutil.rmtree(out / "runs" / "test_small_one")
+    status, text = repository.run(RESUME)
+    after = stamps(out)
+
+    assert status == 0, text
+    assert repository.numbers() == numbers
+    assert {name for name in after if after[name] != before[name]} == {
+        "runs/test_small_one/0.json",
+        "runs/test_small_one/1.json",
+    }
+
+
+def test_more_seeds_can_be_added(repository):
+    """Seeds that are there are kept, those that are asked for besides are trained."""
+    out = repository.folder / "out"
+    repository.run("--amlnn-repeats=1")
+    before = stamps(out)
+    repository.run(RESUME, "--amlnn-repeats=3")
+    summary = json.loads((out / "summary.json").read_text())
+
+    assert before.items() <= stamps(out).items()
+    assert [case["seeds"] for case in summary["cases"]] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_part_of_a_sweep_does_not_hide_the_rest(repository):
+    """A sweep that is resumed with -k is not complete: the other case is missing."""
+    repository.run("--amlnn-repeats=1")
+    shutil.rmtree(repository.folder / "out" / "runs" / "test_small_two")
+    status, text = repository.run(RESUME, "--amlnn-repeats=1", "-k", "one")
+
+    assert status == 1
+    assert "test_small[two]: no run ended with seed 0" in text
+    assert "go on with: --amlnn-resume --amlnn-out out" in text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("learning_rate=0.01", "learning_rate=0.02", "recipe.learning_rate was 0.01, is 0.02"),
+        ("pictures_net, epochs=8", "pictures_net, epochs=9", "recipe.epochs was 8, is 9"),
+        (
+            "    verdict = gate(train(case, squares()))\n",
+            OTHER_DATA,
+            f"digest was {'0' * 64}, is 1",
+        ),
+    ],
+    ids=["learning rate", "epochs", "data"],
+)
+def test_other_training_is_refused(repository, before, after, words):
+    """Runs of another recipe or other data are not mixed with new ones: the case fails."""
+    repository.run()
+    numbers = repository.numbers()
+    change(repository, before, after)
+    status, text = repository.run(RESUME)
+
+    assert status == 1
+    assert f"out/runs/test_small_one/0.json is of another training: {words}" in text
+    assert "Remove out/runs/test_small_one to train the case afresh" in text
+    assert repository.numbers() == numbers
+
+
+def test_other_version_is_refused(repository):
+    """A run directory of another schema is refused before anything is trained."""
+    repository.run("--amlnn-repeats=1")
+    plan = repository.folder / "out" / "plan.json"
+    plan.write_text(plan.read_text().replace('"schema": 1', '"schema": 0'))
+    status, text = repository.run(RESUME)
+
+    assert status == 4
+    assert "out/plan.json was written by another version of pytest-amlnn" in text
+
+
+def test_other_profile_is_refused(repository):
+    """A sweep of another profile is another sweep."""
+    repository.run("--amlnn-repeats=1")
+    status, text = repository.run(RESUME, "--amlnn-profile=seed")
+
+    assert status == 4
+    assert "out holds a sweep of the profile quick, not seed" in text
+
+
+def test_nothing_to_resume_starts(repository):
+    """Where there is nothing to go on with, a sweep is started."""
+    status, text = repository.run(RESUME, "--amlnn-repeats=1")
+
+    assert status == 0
+    assert "where 0 runs have ended" in text
+
+
+def test_newest_sweep_is_resumed(repository):
+    """Without --amlnn-out the newest run directory of the repository is gone on with."""
+    home = repository.folder / ".amlnn"
+    for name in ("20250101-000000-1", "20260101-000000-1"):
+        repository.run("--amlnn-repeats=1", f"--amlnn-out={home / name}", "-k", "one")
+    status, text = repository.run(RESUME, "--amlnn-repeats=1", "--amlnn-out=", "-k", "one")
+
+    assert status == 0
+    assert f"going on in {home}/20260101-000000-1, where 1 runs have ended" in text
+    assert len(list(home.iterdir())) == 2
+
+
+def test_crashed_run_gets_another_chance(repository):
+    """A run that was given up on is trained again when the sweep is resumed."""
+    repository.run("--amlnn-repeats=1")
+    numbers = repository.numbers()
+    file = repository.folder / "out" / "runs" / "test_small_one" / "0.json"
+    plain = json.loads(file.read_text())
+    file.write_text(json.dumps({**plain, "status": "crashed", "metrics": {}, "epochs": []}))
+    status, text = repository.run(RESUME, "--amlnn-repeats=1")
+
+    assert status == 0, text
+    assert repository.numbers() == numbers
+
+
+names = st.sampled_from(["model", "size", "recipe"])
+values = st.one_of(
+    st.integers(0, 3), st.text(max_size=2), st.dictionaries(names, st.integers())
+)
+
+
+@given(st.dictionaries(names, values), st.dictionaries(names, values))
+def test_equal_trainings_and_no_others_go_on(then, now):
+    """Whatever is compared: no change is said exactly where there is none."""
+    assert (list(resume.changes(then, now)) == []) == (resume.flat(then) == resume.flat(now))
+
+
+def test_what_numbers_do_not_follow_from_may_change(tmp_path):
+    """Another label, family, repeats or reference does not make another training."""
+    facts = {"digest": "1"}
+    one = resume.about(to_plain(small_case("a", model="m", repeats=2)), facts)
+    two = resume.about(to_plain(small_case("b", model="m", repeats=5, family="f")), facts)
+    resume.check(tmp_path, one, two)
+    with pytest.raises(StoreError, match="digest was 1, is 2"):
+        resume.check(tmp_path, one, {**two, "digest": "2"})
