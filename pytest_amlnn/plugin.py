@@ -132,6 +132,7 @@ def check_surroundings(options: Options) -> None:
     """Refuse a run directory that cannot be used and a device that is not here."""
     store.claim(options.out, resume=options.resume)
     if (options.out / store.PLAN).exists():
+        store.load_runs(options.out)  # a damaged one is better known now than in the end
         profile = store.load_plan(options.out)["options"]["profile"]
         if profile != options.profile:
             raise store.StoreError(
@@ -221,7 +222,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config, mine = session.config, session.config.stash[SESSION]
     planned = plan.plain(session.items, mine.options, mine.limits)
     if planned and not (config.option.collectonly or config.option.setupplan):
-        store.save_plan(mine.options.out, planned)
+        try:
+            store.save_plan(mine.options.out, planned)
+        except disk.DiskError as error:
+            config.stash[TROUBLE] = str(error)  # raised here it would look like a bug of pytest
         end_like_an_interrupt(config)
 
 
@@ -331,6 +335,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
         )
 
     def train_case(case: Case, data: Data) -> Result:
+        if TROUBLE in request.config.stash:
+            pytest.fail(request.config.stash[TROUBLE], pytrace=False)
         if runs:
             pytest.fail(f"train was called twice in {name}: an item stores one case")
         first, repeats = options.seed, options.repeats or case.repeats

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 PLAN, ENVIRONMENT, BEGUN = "plan.json", "environment.json", "begun.json"
 LOCKS = ".locks"
+UNLUCKY = ("crashed", "oom")
+"""Statuses that the machine is to blame for, not the training."""
 
 
 class StoreError(Exception):
@@ -156,18 +158,17 @@ def load_runs(folder: Path) -> list[Run]:
 
 def load_run(file: Path) -> Run:
     """Read one run; StoreError where it is damaged or of another version."""
-    plain = read_json(file)
     try:
-        return result.from_plain(plain)
-    except (TypeError, KeyError) as error:
-        raise StoreError(f"{file} is no run of this version: {error}") from error
+        return result.from_plain(read_json(file))
+    except (StoreError, TypeError, KeyError) as error:
+        raise StoreError(f"{error} ({file}: remove it to have it trained afresh)") from error
 
 
 def ended(folder: Path, id: str, seed: int) -> Run | None:
     """Return a run that ended of itself; one that the machine ended is worth another try."""
     file = run_file(folder, id, seed)
     run = load_run(file) if file.exists() else None
-    return None if run is None or run.status in ("crashed", "oom") else run
+    return None if run is None or run.status in UNLUCKY else run
 
 
 # runs under way
@@ -196,14 +197,14 @@ def begin(folder: Path, run: Run) -> Run:
     for parent in (file.parent, run_file(folder, run.id, run.seed).parent):
         for part in parent.glob(".*"):
             part.unlink()
-    before = load_run(file).attempts if file.exists() else 0
-    run = replace(run, attempts=before + 1)
+    known = [f for f in (file, run_file(folder, run.id, run.seed)) if f.exists()]
+    run = replace(run, attempts=1 + max((load_run(f).attempts for f in known), default=0))
     write_json(file, result.to_plain(run))
     return run
 
 
 def forget(folder: Path, id: str, seed: int) -> None:
-    """Remove the checkpoints of a run that is stored."""
+    """Remove the checkpoints of a run that will not go on."""
     checkpoints = place(folder, id, seed)
     shutil.rmtree(checkpoints, ignore_errors=True)
     for parent in (checkpoints.parent, checkpoints.parent.parent):

@@ -48,9 +48,9 @@ def rounds(few: int, many: int, *, quick: int = 2) -> list[Any]:
 
     All but the first `quick` ones are slow.
     """
-    slow = [pytest.mark.slow]
+    marks = [pytest.mark.endurance]
     return [
-        pytest.param(number, marks=slow if number >= quick else [])
+        pytest.param(number, marks=[*marks, pytest.mark.slow] if number >= quick else marks)
         for number in range(many if ENDURANCE else few)
     ]
 

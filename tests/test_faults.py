@@ -117,8 +117,10 @@ def test_full_disk_damages_nothing(repository, straight, round):
     status, text = repository.run(SEEDS, file_bytes=limit)
     stored = numbers(repository.folder / "out")
 
-    assert status != 0
+    assert status == 1
+    assert "cannot be written: " in text
     assert "File too large" in text
+    assert "INTERNALERROR" not in text
     assert all(expected[name] == found for name, found in stored.items())
     status, text = repository.run(SEEDS, "--amlnn-resume")
     assert status == 0, text

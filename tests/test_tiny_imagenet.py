@@ -30,6 +30,7 @@ from pictures_on_disk import (
     zipped,
 )
 from PIL import Image, ImageFile
+from sweeps import rounds
 
 from amlnn_datasets import picture_archive, picture_cache, tiny_imagenet
 from pytest_amlnn.data import DataError
@@ -758,19 +759,18 @@ def test_damaged_note_is_ignored(archive, cache):
     assert len(tiny_imagenet.splits(archive, **SMALL).train) == 6
 
 
-def test_two_processes_decode_once(archive, cache):
-    """Of two processes at once one decodes, and both get the pictures."""
+@pytest.mark.parametrize("round", rounds(3, 30, quick=1))
+def test_eight_processes_decode_once(archive, cache, round):
+    """Of eight processes at once one decodes, and all get the pictures."""
     slowly = (
         "import time; decode = picture_cache.write; picture_cache.write = "
-        "lambda *rest: (print('decodes'), time.sleep(1), decode(*rest)); "
+        "lambda *rest: (print('decodes'), time.sleep(0.5), decode(*rest)); "
         "print(len(take().train))"
     )
-    outputs = [
-        process.communicate(timeout=60)[0]
-        for process in [start(slowly, archive), start(slowly, archive)]
-    ]
+    processes = [start(slowly, archive) for _ in range(8)]
+    outputs = [process.communicate(timeout=120)[0] for process in processes]
 
-    assert sorted("".join(outputs).split()) == ["6", "6", "decodes"]
+    assert sorted("".join(outputs).split()) == ["6"] * 8 + ["decodes"]
     assert len(entries(cache)) == 1
     assert not unfinished(cache)
 

@@ -55,5 +55,6 @@ def compute(
         facts = {**facts, **outcome.run.environment}
         store.save_environment(out, facts, {name: dict(outcome.dataset)})
         store.save_run(out, outcome.run, outcome.examples, outcome.names)
-        store.forget(out, id, seed)
+        if outcome.run.status not in store.UNLUCKY:
+            store.forget(out, id, seed)
         return outcome.run

@@ -1,0 +1,119 @@
+"""Runs computed in this process: once each, whoever asks, whatever happens."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from small_cases import linear, small_case, squares
+from sweeps import Repository
+from torch import Tensor, nn
+
+from pytest_amlnn import store
+from pytest_amlnn.case import Case
+from pytest_amlnn.engines import inline
+from pytest_amlnn.progress import Silent
+from pytest_amlnn.result import Run
+
+
+class Hungry(nn.Module):
+    """A net that asks for more memory than there is, at its third batch."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.net, self.batches = linear(outputs), 0
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Fail as torch does."""
+        self.batches += 1
+        if self.batches == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+        outputs: Tensor = self.net(pictures)
+        return outputs
+
+
+def compute(case: Case, out, seed: int = 0) -> Run:
+    """Compute a run of a case on squares."""
+    return inline.compute(
+        case,
+        squares(),
+        id=f"test_small[{case}]",
+        seed=seed,
+        out=out,
+        device="cpu",
+        progress=Silent(),
+        facts={"profile": "quick", "engine": "inline"},
+    )
+
+
+def test_stored_run_is_not_trained_again(tmp_path):
+    """What is stored is returned as it is."""
+    first = compute(small_case(), tmp_path)
+    second = compute(small_case(), tmp_path)
+
+    assert first.metrics == second.metrics
+    assert second.attempts == 1
+
+
+def test_out_of_memory_is_a_status(tmp_path):
+    """A run that has no memory left is stored with the numbers, and the next one runs."""
+    run = compute(small_case(build=Hungry), tmp_path)
+
+    assert run.status == "oom"
+    assert "cpu has no memory left at batch size 32, resolution 8, float32" in run.reason
+    assert "GiB were in use: CUDA out of memory. Tried to allocate 20.00 GiB." in run.reason
+    assert compute(small_case(), tmp_path, seed=1).status == "finished"
+    assert [stored.status for stored in store.load_runs(tmp_path)] == ["oom", "finished"]
+
+
+def test_out_of_memory_is_tried_again(tmp_path, monkeypatch):
+    """A run that had no memory left goes on, where there is more, from its last epoch."""
+    case = small_case(build=Hungry)
+    assert compute(case, tmp_path).status == "oom"
+    monkeypatch.setattr(Hungry, "forward", lambda self, pictures: self.net(pictures))
+    run = compute(case, tmp_path)
+
+    assert (run.status, run.attempts) == ("finished", 2)
+
+
+def test_attempts_are_counted(tmp_path):
+    """Every attempt counts, also one that left nothing but the note that it began."""
+    from pytest_amlnn import training
+
+    case, device = small_case(), torch.device("cpu")
+    run = training.begun(case, id=f"test_small[{case}]", seed=0, device=device)
+    assert store.begin(tmp_path, run).attempts == 1
+    assert store.begin(tmp_path, run).attempts == 2
+
+    assert compute(case, tmp_path).attempts == 3
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_what_was_half_written_is_removed(tmp_path):
+    """Files that a killed process left half-written are gone once the run is."""
+    compute(small_case(), tmp_path, seed=1)
+    left = [
+        tmp_path / "runs" / "test_small_linear" / ".0.json.99",
+        tmp_path / "checkpoints" / "test_small_linear" / "0" / ".0001.safetensors.99",
+    ]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"half")
+    compute(small_case(), tmp_path)
+
+    assert not any(file.exists() for file in left)
+
+
+@pytest.mark.slow
+def test_two_sweeps_share_the_work(repository: Repository):
+    """Two sweeps in one folder at once compute every run once, and both are green."""
+    alone = repository.run()
+    expected = repository.numbers()
+    both = [repository.start("--amlnn-out=shared", "--amlnn-resume") for _ in range(2)]
+
+    assert alone[0] == 0
+    assert [sweep.wait() for sweep in both] == [0, 0], both[0].text() + both[1].text()
+    assert repository.numbers("shared") == expected
+    files = (repository.folder / "shared").glob("runs/*/*.json")
+    assert [json.loads(file.read_text())["attempts"] for file in files] == [1] * 4
