@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from torch import nn
 
+from amlnn_models.depthwise import quick_on_small_maps
 from amlnn_models.pictures import picture_cases
 from pytest_amlnn.case import Recipe
 
@@ -30,8 +31,7 @@ def efficientnet_lite(name: str, outputs: int) -> nn.Module:
     """
     import timm  # only when a net is built: it takes two seconds
 
-    net: nn.Module = timm.create_model(name, num_classes=outputs, bn_momentum=0.1)
-    return net
+    return quick_on_small_maps(timm.create_model(name, num_classes=outputs, bn_momentum=0.1))
 
 
 QUICK = Recipe(epochs=4, learning_rate=0.004, optimizer="adamw", resolution=48)

@@ -48,7 +48,7 @@ CASES = [
     *picture_cases(
         "inception_v4",
         inception_v4,
-        {**RECIPES, "quick": replace(QUICK, batch_size=16, learning_rate=0.0005)},
+        {**RECIPES, "quick": replace(QUICK, epochs=3, learning_rate=0.0005)},
         flops_per_pixel=152_000,
         original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},
     ),

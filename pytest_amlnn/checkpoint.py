@@ -1,12 +1,9 @@
 """A training's state after its last epochs, so that it can go on after anything.
 
-A generation is two files named by the number of finished epochs:
-
-    0003.safetensors   the tensors, and all else as JSON in the metadata
-    0003.json          the SHA-256 of that file: where both agree, the generation counts
-
-The last two generations are kept. Every random choice follows from (seed, epoch), so no
-random state is stored.
+A generation is one safetensors file named by the number of finished epochs. All that is no
+tensor stands in its metadata as JSON, and beside it the SHA-256 of state and tensors. The last
+two generations are kept. Every random choice follows from (seed, epoch), so no random state
+is stored.
 """
 
 from __future__ import annotations
@@ -25,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pytest_amlnn.clock import Stopwatch
-from pytest_amlnn.disk import replacing, write
+from pytest_amlnn.disk import replacing
 from pytest_amlnn.result import SCHEMA, Epoch, finite
 from pytest_amlnn.resume import check
 from pytest_amlnn.stopping import best_epoch
@@ -111,7 +108,6 @@ def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) ->
     `about` is what the training must agree with to go on from here, as plain data; `over`
     says that no epoch is to come. Raises DiskError; earlier generations then stay.
     """
-    file = folder / f"{len(state.epochs):04}.safetensors"
     plain = {
         "schema": SCHEMA,
         "about": about,
@@ -119,17 +115,16 @@ def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) ->
         "parts": state.watch.parts,
         "peak_memory_bytes": state.peak_memory_bytes,
     }
-    metadata = {"state": json.dumps(finite(plain), allow_nan=False)}
-    with replacing(file) as part:
+    text = json.dumps(finite(plain), allow_nan=False)
+    tensors = storable(tensors_of(state, over=over))
+    metadata = {"state": text, "sha256": digest_of(text, tensors)}
+    with replacing(folder / f"{len(state.epochs):04}.safetensors") as part:
         try:
-            save_file(storable(tensors_of(state, over=over)), part, metadata)
+            save_file(tensors, part, metadata)
         except SafetensorError as error:  # what it makes of an OSError
             raise OSError(str(error)) from error
-        digest = digest_of(part)
-    write(file.with_suffix(".json"), json.dumps({"sha256": digest}).encode())
     for old in generations(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".json").unlink(missing_ok=True)
+        old.unlink()
 
 
 def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
@@ -168,23 +163,25 @@ def storable(tensors: Tensors) -> Tensors:
 
 
 def generations(folder: Path) -> list[Path]:
-    """Return the files of tensors, newest first, although one may have lost its other half."""
-    files = {file.with_suffix(".safetensors") for file in folder.glob("[0-9]*.*")}
-    return sorted(files, reverse=True)
+    """Return the files, newest first."""
+    return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
 
 
 def read(file: Path) -> tuple[dict[str, Any], Tensors]:
     """Read one generation; raises where it is not what was written."""
-    noted = json.loads(file.with_suffix(".json").read_bytes())["sha256"]
-    if digest_of(file) != noted:
-        raise ValueError("it does not agree with its checksum")
     with safe_open(file, "pt") as opened:
-        plain = json.loads(opened.metadata()["state"])
-        names = opened.keys()
-        return plain, {name: opened.get_tensor(name) for name in names}
+        metadata, names = opened.metadata(), opened.keys()
+        tensors = {name: opened.get_tensor(name) for name in names}
+    if digest_of(metadata["state"], tensors) != metadata["sha256"]:
+        raise ValueError("it does not agree with its checksum")
+    return json.loads(metadata["state"]), tensors
 
 
-def digest_of(file: Path) -> str:
-    """Return a file's SHA-256."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def digest_of(text: str, tensors: Tensors) -> str:
+    """Return the SHA-256 of a state and its tensors: names, kinds, shapes and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

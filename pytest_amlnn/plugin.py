@@ -249,8 +249,8 @@ def end_like_an_interrupt(config: pytest.Config) -> None:
         config.stash[TERMINATED].append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
-    config.add_cleanup(lambda: signal.signal(signal.SIGTERM, before))
+    restore = partial(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, interrupt))
+    config.add_cleanup(restore)  # type: ignore[arg-type]
 
 
 # workers
@@ -266,9 +266,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     """Run a case again whose worker died, some times; then record it as crashed."""
-    config = report.node.config  # type: ignore[attr-defined]
+    config = report.node.config
     out = options_of(config).out
     planned = store.load_plan(out)["cases"] if (out / store.PLAN).exists() else []
     ids = {case["nodeid"]: case["id"] for case in planned}
@@ -279,7 +279,7 @@ def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any
     if crashes[crashitem] <= RERUNS:
         with suppress(NotImplementedError):  # by schedulers that keep items together
             sched.mark_test_pending(crashitem)
-            report.outcome = "rerun"  # type: ignore[assignment]
+            report.outcome = "rerun"
             return
     times = f"its process died {crashes[crashitem]} times"
     report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
@@ -427,9 +427,9 @@ def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Note in the plan that a benchmark was skipped after all, or it would be missing."""
-    skipped = call.excinfo is not None and call.excinfo.errisinstance(pytest.skip.Exception)
-    if skipped and plan.trains(item):
-        store.mark_skipped(options_of(item.config).out, item.name, str(call.excinfo.value))
+    raised = call.excinfo
+    if raised and raised.errisinstance(pytest.skip.Exception) and plan.trains(item):
+        store.mark_skipped(options_of(item.config).out, item.name, str(raised.value))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist waits for workers that are cut off

@@ -18,7 +18,7 @@ from pytest_amlnn.plugin import options_of
 class CostliestFirst:
     """Deal by the costs in the plan; without a plan leave all to xdist's own scheduler."""
 
-    costs: dict[str, float] | None = None
+    costs: Any = None
     """By node id; known once the workers have collected."""
 
     def schedule(self: Any) -> None:
@@ -26,9 +26,9 @@ class CostliestFirst:
         if self.collection is None and self._check_nodes_have_same_collection():
             plan = options_of(self.config).out / store.PLAN
             if plan.exists():
-                self.costs = store.load_plan(plan.parent)["costs"]
-                self.collection = next(iter(self.node2collection.values()))
-                self.pending[:] = range(len(self.collection))
+                self.costs = dict(store.load_plan(plan.parent)["costs"])
+                (self.collection, *_) = collections = [*self.node2collection.values()]
+                self.pending[:] = range(len(collections[0]))
         super().schedule()  # type: ignore[misc]
 
     def check_schedule(self: Any, *arguments: Any, **named: Any) -> None:
@@ -58,11 +58,11 @@ class CostliestFirst:
         return cost
 
 
-class CostliestFirstLoad(CostliestFirst, LoadScheduling):
+class CostliestFirstLoad(CostliestFirst, LoadScheduling):  # type: ignore[misc]
     """For --dist load."""
 
 
-class CostliestFirstSteal(CostliestFirst, WorkStealingScheduling):
+class CostliestFirstSteal(CostliestFirst, WorkStealingScheduling):  # type: ignore[misc]
     """For --dist worksteal."""
 
 

@@ -84,9 +84,7 @@ def test_two_generations_are_kept(tmp_path):
     cut(CASES["sgd"], tmp_path, 4)
 
     assert sorted(file.name for file in tmp_path.iterdir()) == [
-        "0003.json",
         "0003.safetensors",
-        "0004.json",
         "0004.safetensors",
     ]
 
@@ -127,18 +125,18 @@ def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_pa
     generator = random.Random(round)
     for file in cut_off.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    files = sorted(tmp_path.iterdir(), reverse=True)[: generator.choice([2, 4])]
-    damaged = generator.sample(files, generator.randint(1, len(files)))
+    files = sorted(tmp_path.iterdir(), reverse=True)
+    damaged = files[: generator.randint(1, 2)]
     for file in damaged:
         damage(file, generator)
+    present = [str(file) for file in damaged if file.exists()]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DamagedCheckpoint)
         found = bits(CASES["adamw"], tmp_path)
 
     assert found == straight
     said = [str(entry.message) for entry in caught if entry.category is DamagedCheckpoint]
-    newest = [file for file in damaged if file.stem == "0004"]
-    assert not any(file.exists() for file in newest) or "0004.safetensors is dam" in said[0]
+    assert [text.split(" is damaged")[0] for text in said] == present
 
 
 @pytest.mark.parametrize(

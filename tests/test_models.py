@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import amlnn_models
-from amlnn_models import inception, vgg
+from amlnn_models import depthwise, inception, vgg
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.training import TASKS
 
@@ -41,6 +44,18 @@ def test_model_takes_a_step(case):
     assert answers.shape == (4, outputs)
     assert loss.isfinite()
     assert same == []
+
+
+@pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
+def test_stated_operations_are_about_right(case):
+    """What parallel sweeps are ordered by is within a fifth of what is counted."""
+    inputs, _ = one_batch(case)
+    net = case.build(10 if case.task == "classification" else 1).eval()
+    state = {name: value.to("meta") for name, value in net.state_dict().items()}
+    with torch.no_grad(), FlopCounterMode(display=False) as count:
+        torch.func.functional_call(net, state, inputs[:1].to("meta"))
+
+    assert case.flops == pytest.approx(count.get_total_flops(), rel=0.2)
 
 
 @pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
@@ -88,3 +103,37 @@ def test_inception_refuses_pictures_that_are_too_small():
     """Under 75 pixels the error names the model and both sizes."""
     with pytest.raises(ValueError, match=r"inception_v3 needs 75 pixels or more.*64"):
         inception.inception_v3(10, 64)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("height", "width", "side"), [(1, 1, 3), (2, 2, 5), (3, 2, 5), (4, 4, 5)]
+)
+def test_depthwise_on_small_maps_is_the_same_function(height, width, side, layout):
+    """Outputs and both gradients are those of torch's convolution."""
+    torch.manual_seed(0)
+    theirs = nn.Conv2d(6, 6, side, padding=side // 2, groups=6, bias=False)
+    ours = depthwise.like(copy.deepcopy(theirs))
+    maps = torch.randn(4, 6, height, width).to(memory_format=layout)
+    found, expected = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+    answers = ours(found), theirs(expected)
+    for answer in answers:
+        answer.square().sum().backward()
+
+    assert torch.equal(*answers)
+    assert torch.allclose(found.grad, expected.grad, atol=1e-5)
+    assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-4)
+
+
+def test_depthwise_takes_the_place_of_what_it_computes():
+    """Only depthwise convolutions of stride 1 are replaced; names and weights stay."""
+    import timm
+
+    theirs = timm.create_model("tf_efficientnet_lite0", num_classes=3)
+    ours = depthwise.quick_on_small_maps(copy.deepcopy(theirs))
+    replaced = [m for m in ours.modules() if isinstance(m, depthwise.Depthwise)]
+
+    assert len(replaced) == 12
+    assert all(m.stride == (1, 1) and m.groups == m.in_channels for m in replaced)
+    assert [*ours.state_dict()] == [*theirs.state_dict()]
+    assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
