@@ -2,12 +2,13 @@
 
 from torch import nn
 
+from amlnn_models.cells import RNN
 from amlnn_models.recurrent import UNITS, Forecaster, series_cases
 
 
 def birnn(outputs: int) -> nn.Module:
     """Build one layer of simple recurrent cells that read both ways."""
-    return Forecaster(nn.RNN(1, UNITS, batch_first=True, bidirectional=True), outputs)
+    return Forecaster(RNN(1, UNITS, batch_first=True, bidirectional=True), outputs)
 
 
 CASES = series_cases(

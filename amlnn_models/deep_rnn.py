@@ -2,12 +2,13 @@
 
 from torch import nn
 
+from amlnn_models.cells import RNN
 from amlnn_models.recurrent import UNITS, Forecaster, series_cases
 
 
 def deep_rnn(outputs: int) -> nn.Module:
     """Build two layers of simple recurrent cells."""
-    return Forecaster(nn.RNN(1, UNITS, num_layers=2, batch_first=True), outputs)
+    return Forecaster(RNN(1, UNITS, num_layers=2, batch_first=True), outputs)
 
 
 CASES = series_cases(

@@ -2,12 +2,13 @@
 
 from torch import nn
 
+from amlnn_models.cells import GRU
 from amlnn_models.recurrent import UNITS, Forecaster, series_cases
 
 
 def gru(outputs: int) -> nn.Module:
     """Build one layer of GRU cells."""
-    return Forecaster(nn.GRU(1, UNITS, batch_first=True), outputs)
+    return Forecaster(GRU(1, UNITS, batch_first=True), outputs)
 
 
 CASES = series_cases(

@@ -1,0 +1,93 @@
+"""Our recurrent cells: torch's function, computed with fewer calls."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from amlnn_models import cells
+
+KINDS = {"gru": (nn.GRU, cells.GRU), "rnn": (nn.RNN, cells.RNN)}
+SHAPES = {
+    "one layer": {},
+    "two layers": {"num_layers": 2},
+    "both ways": {"bidirectional": True},
+    "two layers both ways": {"num_layers": 2, "bidirectional": True},
+}
+
+
+def flat(result: object) -> list[Tensor]:
+    """Return all tensors of nested tuples."""
+    return (
+        [result] if isinstance(result, Tensor) else [t for part in result for t in flat(part)]
+    )
+
+
+def gradients(net: nn.Module, inputs: Tensor, use: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Return what a net gives, and the gradients of weights and inputs from a part of it."""
+    inputs = inputs.clone().requires_grad_()
+    outputs, finals = net(inputs)
+    parts = {"outputs": [outputs], "finals": flat(finals), "all": [outputs, *flat(finals)]}[use]
+    torch.manual_seed(1)
+    sum((part * torch.randn(part.shape, dtype=part.dtype)).sum() for part in parts).backward()
+    return flat((outputs, finals)), [inputs.grad, *(p.grad for p in net.parameters())]
+
+
+@pytest.mark.parametrize("use", ["outputs", "finals", "all"])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_cells_are_the_same_function(kind, shape, use):
+    """Outputs, final states and every gradient are torch's to 1e-6, whatever they feed."""
+    theirs_kind, ours_kind = KINDS[kind]
+    torch.manual_seed(0)
+    theirs = theirs_kind(3, 7, batch_first=True, **shape)
+    ours = ours_kind(3, 7, batch_first=True, **shape)
+    ours.load_state_dict(theirs.state_dict())
+    inputs = torch.randn(5, 11, 3)
+    expected, found = gradients(theirs, inputs, use), gradients(ours, inputs, use)
+
+    for one, other in zip(flat(found), flat(expected), strict=True):
+        assert one.shape == other.shape
+        assert torch.allclose(one, other, rtol=1e-6, atol=1e-6 * max(1, other.abs().max()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cells_agree_in_double_precision(kind):
+    """In float64 the difference is that of rounding alone."""
+    theirs_kind, ours_kind = KINDS[kind]
+    theirs = theirs_kind(1, 50, batch_first=True).double()
+    ours = ours_kind(1, 50, batch_first=True).double()
+    ours.load_state_dict(theirs.state_dict())
+    inputs = torch.randn(32, 50, 1).double()
+    expected, found = gradients(theirs, inputs, "finals"), gradients(ours, inputs, "finals")
+
+    for one, other in zip(flat(found), flat(expected), strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cells_answer_alike_without_gradients(kind):
+    """Evaluation and training compute the same bits."""
+    net = KINDS[kind][1](2, 5, batch_first=True)
+    inputs = torch.randn(4, 6, 2)
+    trained = net(inputs)
+    with torch.inference_mode():
+        tested = net(inputs)
+
+    assert all(map(torch.equal, flat(trained), flat(tested)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_are_drawn_as_torch_draws_them(kind):
+    """Equal seeds give torch's weights under torch's names."""
+    theirs_kind, ours_kind = KINDS[kind]
+    torch.manual_seed(3)
+    theirs = copy.deepcopy(theirs_kind(2, 4).state_dict())
+    torch.manual_seed(3)
+    ours = ours_kind(2, 4).state_dict()
+
+    assert [*theirs] == [*ours]
+    assert all(map(torch.equal, theirs.values(), ours.values()))
