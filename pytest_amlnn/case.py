@@ -114,10 +114,14 @@ class Case:
 def to_plain(case: Case) -> dict[str, object]:
     """Return the case as JSON-ready data, its builder by name."""
     plain = {f.name: getattr(case, f.name) for f in fields(case)}
-    build = case.build.func if isinstance(case.build, partial) else case.build
+    build, arguments = case.build, dict[str, object]()
+    if isinstance(build, partial):
+        arguments = {f"{i}": value for i, value in enumerate(build.args)} | build.keywords
+        build = build.func
     recipe = {f.name: getattr(case.recipe, f.name) for f in fields(case.recipe)}
     return plain | {
         "build": f"{build.__module__}.{build.__qualname__}",
+        "arguments": {name: repr(value) for name, value in arguments.items()},
         "recipe": recipe | {"mean": [*recipe["mean"]], "deviation": [*recipe["deviation"]]},
         "data": dict(case.data),
         "reference": dict(case.reference),

@@ -142,6 +142,7 @@ def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
                 DamagedCheckpoint,
                 stacklevel=2,
             )
+            file.unlink(missing_ok=True)  # or newer whole ones would count as older
             continue
         check(file, {"schema": plain["schema"], **plain["about"]}, {"schema": SCHEMA, **about})
         restore(state, tensors)

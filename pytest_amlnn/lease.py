@@ -1,23 +1,23 @@
 """Cores and GPUs that a training has to itself, among all trainings of this user.
 
-A lease is a locked file: it ends with its process, however that ends.
+A lease is a locked file in the folder for temporary files: it ends with its process, however
+that ends.
 """
 
 from __future__ import annotations
 
-import getpass
+import gc
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
 
+import torch
 from filelock import FileLock, Timeout
 
-if TYPE_CHECKING:
-    import torch
+from pytest_amlnn.device import resolve
 
 POLL_SECONDS = 0.02
 PATIENCE_SECONDS = 5.0
@@ -35,15 +35,18 @@ def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
     On a CPU that is a core for each thread, all of them where there are fewer; else one of
     the GPUs that torch sees, or the one that is named. Raises DeviceError.
     """
-    from pytest_amlnn.device import resolve
-
     asked = resolve(device)
     if asked.type == "cuda":
         numbers = [asked.index] if ":" in device else range(gpus())
         names = {gpu(number): number for number in numbers}
         with ExitStack() as held:
             (name,) = hold([*names], 1, held, tell)
-            yield asked.__class__("cuda", names[name])
+            held.callback(empty_cache)  # before the next one needs that memory
+            yield torch.device("cuda", names[name])
+    elif asked.type == "mps":
+        with ExitStack() as held:
+            hold(["mps"], 1, held, tell)
+            yield asked
     else:
         cores = [f"core-{number}" for number in machine_cores()]
         with ExitStack() as held:
@@ -51,6 +54,12 @@ def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
                 hold([TURN], 1, turn, tell)
                 hold(cores, min(threads, len(cores)), held, tell)
             yield asked
+
+
+def empty_cache() -> None:
+    """Give back what torch keeps of a GPU's memory for itself."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 def machine_cores() -> list[int]:
@@ -62,15 +71,11 @@ def machine_cores() -> list[int]:
 
 def gpus() -> int:
     """Return how many GPUs CUDA_VISIBLE_DEVICES leaves."""
-    import torch
-
     return torch.cuda.device_count()
 
 
 def gpu(number: int) -> str:
     """Return a GPU's own name, which is the same whatever CUDA_VISIBLE_DEVICES says."""
-    import torch
-
     return f"cuda-{torch.cuda.get_device_properties(number).uuid}"
 
 
@@ -85,14 +90,16 @@ def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[
         if len(mine) == count:
             return mine
         if monotonic() > patient_until:
-            tell(f"waiting for another training to give back {' or '.join(names)}")
+            what = "its turn at the cores" if names == [TURN] else " or ".join(names)
+            tell(f"waiting for another training to give back {what}")
             patient_until = float("inf")
         sleep(POLL_SECONDS)
 
 
 def lock(name: str, held: ExitStack) -> bool:
     """Lock a thing that is free just now; return whether it was."""
-    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{getpass.getuser()}"
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{user}"
     place.mkdir(parents=True, exist_ok=True)
     try:
         held.enter_context(FileLock(place / name, timeout=0))

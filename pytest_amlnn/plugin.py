@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +52,7 @@ TROUBLE = pytest.StashKey[str]()
 TERMINATED = pytest.StashKey[list[int]]()
 """The signal that ended pytest; there once a handler is set."""
 CRASHES = pytest.StashKey[Counter[str]]()
-"""By node id, how many workers died with it."""
+"""By node id, how many workers died with it; there once a parallel sweep is planned."""
 
 RERUNS = 2
 """Times that a case is run again whose worker died."""
@@ -132,13 +132,13 @@ def check_surroundings(options: Options) -> None:
     """Refuse a run directory that cannot be used and a device that is not here."""
     store.claim(options.out, resume=options.resume)
     if (options.out / store.PLAN).exists():
-        store.load_runs(options.out)  # a damaged one is better known now than in the end
         profile = store.load_plan(options.out)["options"]["profile"]
         if profile != options.profile:
             raise store.StoreError(
                 f"--amlnn-out {options.out} holds a sweep of the profile {profile}, not"
                 f" {options.profile}: resume it with --amlnn-profile {profile}"
             )
+        store.retry_unlucky(options.out)
     if options.device not in ("auto", "cpu"):
         from pytest_amlnn.device import DeviceError, resolve
 
@@ -167,8 +167,9 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist where this sweep is stored."""
+    """Tell a worker of pytest-xdist where this sweep is stored, and whether it is planned."""
     node.workerinput["amlnn_out"] = str(options_of(node.config).out)
+    node.workerinput["amlnn_planned"] = CRASHES in node.config.stash
 
 
 # collection
@@ -221,7 +222,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Write down what is going to be run, so that what is missing later is known."""
     config, mine = session.config, session.config.stash[SESSION]
     planned = plan.plain(session.items, mine.options, mine.limits)
-    if planned and not (config.option.collectonly or config.option.setupplan):
+    again = workerinput(config).get("amlnn_planned")  # in the place of a worker that died
+    if planned and not (again or config.option.collectonly or config.option.setupplan):
         try:
             store.save_plan(mine.options.out, planned)
         except disk.DiskError as error:
@@ -232,8 +234,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Do in the controller, which collects nothing itself, what collection asks for."""
-    if (options_of(node.config).out / store.PLAN).exists():
-        end_like_an_interrupt(node.config)
+    config, out = node.config, options_of(node.config).out
+    if CRASHES in config.stash or not (out / store.PLAN).exists():
+        return
+    config.stash[CRASHES] = Counter()
+    end_like_an_interrupt(config)
+    distributed = config.pluginmanager.getplugin("dsession")
+    if config.option.maxworkerrestart is None and distributed._max_worker_restart is not None:
+        # as many as the cases may cost; xdist's own limit would end the sweep before that
+        cases = len(store.load_plan(out)["cases"])
+        distributed._max_worker_restart += cases * (RERUNS + 1)
 
 
 def end_like_an_interrupt(config: pytest.Config) -> None:
@@ -253,6 +263,20 @@ def end_like_an_interrupt(config: pytest.Config) -> None:
     config.add_cleanup(restore)  # type: ignore[arg-type]
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let no signal cut a report that is being written, as far as Python allows."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 # workers
 
 
@@ -270,20 +294,23 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     """Run a case again whose worker died, some times; then record it as crashed."""
     config = report.node.config
     out = options_of(config).out
-    planned = store.load_plan(out)["cases"] if (out / store.PLAN).exists() else []
+    planned = store.load_plan(out)["cases"] if CRASHES in config.stash else []
     ids = {case["nodeid"]: case["id"] for case in planned}
     if crashitem not in ids:
         return
-    crashes = config.stash.setdefault(CRASHES, Counter())
+    crashes = config.stash[CRASHES]
     crashes[crashitem] += 1
     if crashes[crashitem] <= RERUNS:
-        with suppress(NotImplementedError):  # by schedulers that keep items together
+        with suppress(NotImplementedError):  # schedulers that keep items together do it anyway
             sched.mark_test_pending(crashitem)
-            report.outcome = "rerun"
-            return
+        report.outcome = "rerun"
+        return
     times = f"its process died {crashes[crashitem]} times"
     report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
-    store.give_up(out, ids[crashitem], times)
+    try:
+        store.give_up(out, ids[crashitem], times)
+    except ERRORS as error:
+        config.stash[TROUBLE] = str(error)
 
 
 def pytest_report_teststatus(
@@ -427,9 +454,14 @@ def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Note in the plan that a benchmark was skipped after all, or it would be missing."""
-    raised = call.excinfo
-    if raised and raised.errisinstance(pytest.skip.Exception) and plan.trains(item):
-        store.mark_skipped(options_of(item.config).out, item.name, str(raised.value))
+    raised, out = call.excinfo, options_of(item.config).out
+    if not (raised and raised.errisinstance(pytest.skip.Exception) and plan.trains(item)):
+        return
+    if (out / store.PLAN).exists():
+        try:
+            store.mark_skipped(out, item.name, str(raised.value))
+        except ERRORS as error:
+            item.config.stash[TROUBLE] = str(error)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist waits for workers that are cut off
@@ -442,12 +474,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if workerinput(config) or not (out / store.PLAN).exists() or config.option.collectonly:
         return
     try:
-        sweep = report.write(out)
+        with undisturbed():
+            store.tidy(out)
+            config.stash[SWEEP] = report.write(out)
     except ERRORS as error:
         config.stash[TROUBLE] = str(error)
-    else:
-        config.stash[SWEEP] = sweep
-    if not session.exitstatus and (TROUBLE in config.stash or sweep.missing):
+    complete = SWEEP in config.stash and not config.stash[SWEEP].missing
+    if not session.exitstatus and not complete:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

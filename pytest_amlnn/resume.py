@@ -6,18 +6,26 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_amlnn.result import Run
 from pytest_amlnn.store import StoreError
 
-DECIDING = ("model", "build", "variant", "task", "dataset", "size", "data", "init", "recipe")
+DECIDING = (
+    "model", "build", "arguments", "variant", "init", "task", "dataset", "size", "data",
+    "recipe",
+)  # fmt: skip
 """Fields of a case that its numbers follow from."""
 
 
-def about(case: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a training's numbers follow from, as plain data.
+def about(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's numbers follow from, as plain data.
 
-    `case` is the case as plain data, `facts` what its dataset says of itself.
+    `facts` is what the dataset says of itself.
     """
-    return {name: case[name] for name in DECIDING} | {"digest": facts.get("digest")}
+    return {name: run.case[name] for name in DECIDING} | {
+        "digest": facts.get("digest"),
+        "device": str(run.environment.get("device")).partition(":")[0],
+        "precision": run.precision,
+    }
 
 
 def check(found: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -101,14 +101,16 @@ def newest(folder: Path) -> Path | None:
 def save_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     """Write what is going to be run, before any of it is.
 
-    What an earlier plan of this folder holds besides stays: a sweep that is resumed in
-    part is not complete.
+    What an earlier plan of this folder holds besides, cases and seeds, stays: a sweep that
+    is resumed in part is not complete.
     """
-    cases = {case["id"]: case for case in plan["cases"]}
-    if (folder / PLAN).exists():
-        earlier = {case["id"]: case for case in load_plan(folder)["cases"]}
-        cases = earlier | cases
-    write_json(folder / PLAN, {"schema": SCHEMA, **plan, "cases": [*cases.values()]})
+    with locked(folder, PLAN):
+        earlier = load_plan(folder)["cases"] if (folder / PLAN).exists() else []
+        cases = {case["id"]: case for case in earlier}
+        for case in plan["cases"]:
+            seeds = {*case["seeds"], *cases.get(case["id"], case)["seeds"]}
+            cases[case["id"]] = {**case, "seeds": sorted(seeds)}
+        write_json(folder / PLAN, {"schema": SCHEMA, **plan, "cases": [*cases.values()]})
 
 
 def mark_skipped(folder: Path, id: str, reason: str) -> None:
@@ -165,10 +167,18 @@ def load_run(file: Path) -> Run:
 
 
 def ended(folder: Path, id: str, seed: int) -> Run | None:
-    """Return a run that ended of itself; one that the machine ended is worth another try."""
+    """Return a run that ended, if it did."""
     file = run_file(folder, id, seed)
-    run = load_run(file) if file.exists() else None
-    return None if run is None or run.status in UNLUCKY else run
+    return load_run(file) if file.exists() else None
+
+
+def retry_unlucky(folder: Path) -> list[Run]:
+    """Return the runs that ended; those that the machine ended are to be tried again."""
+    runs = load_runs(folder)
+    for run in runs:
+        if run.status in UNLUCKY:  # how often it was tried stands beside its checkpoints
+            run_file(folder, run.id, run.seed).unlink()
+    return [run for run in runs if run.status not in UNLUCKY]
 
 
 # runs under way
@@ -191,33 +201,41 @@ def place(folder: Path, id: str, seed: int) -> Path:
 def begin(folder: Path, run: Run) -> Run:
     """Note that a run begins, once more perhaps, and return it with its attempts counted.
 
-    What a killed process left half-written is removed.
+    It is contended if any attempt was. What a killed process left half-written is removed.
     """
     file = place(folder, run.id, run.seed) / BEGUN
     for parent in (file.parent, run_file(folder, run.id, run.seed).parent):
         for part in parent.glob(".*"):
             part.unlink()
-    known = [f for f in (file, run_file(folder, run.id, run.seed)) if f.exists()]
-    run = replace(run, attempts=1 + max((load_run(f).attempts for f in known), default=0))
+    if file.exists():
+        before = load_run(file)
+        contended = run.contended or before.contended
+        run = replace(run, attempts=1 + before.attempts, contended=contended)
     write_json(file, result.to_plain(run))
     return run
 
 
 def forget(folder: Path, id: str, seed: int) -> None:
-    """Remove the checkpoints of a run that will not go on."""
+    """Remove the checkpoints of a run that will not go on; call it while holding its case."""
     checkpoints = place(folder, id, seed)
     shutil.rmtree(checkpoints, ignore_errors=True)
-    for parent in (checkpoints.parent, checkpoints.parent.parent):
-        with suppress(OSError):  # other runs are under way
-            parent.rmdir()
+    with suppress(OSError):  # other runs of the case have some
+        checkpoints.parent.rmdir()
+
+
+def tidy(folder: Path) -> None:
+    """Remove the folder of checkpoints if nothing is under way."""
+    with suppress(OSError):
+        (folder / "checkpoints").rmdir()
 
 
 def give_up(folder: Path, id: str, reason: str) -> None:
-    """Store the runs of a case that begun and did not end as crashed."""
-    for file in (folder / "checkpoints" / key(id)).glob(f"*/{BEGUN}"):
-        run = load_run(file)
-        if not run_file(folder, id, run.seed).exists():
-            save_run(folder, replace(run, reason=reason), {}, [])
+    """Store the runs of a case that began and did not end as crashed."""
+    with locked(folder, id):
+        for file in (folder / "checkpoints" / key(id)).glob(f"*/{BEGUN}"):
+            run = load_run(file)
+            if not run_file(folder, id, run.seed).exists():
+                save_run(folder, replace(run, reason=reason), {}, [])
 
 
 def save_environment(

@@ -112,7 +112,7 @@ def train(
                 best=copy.deepcopy(net.state_dict()),
                 watch=watch,
             )
-        epochs, about = state.epochs, resume.about(run.case, splits.facts)
+        epochs, about = state.epochs, resume.about(run, splits.facts)
         with watch.part("checkpoint"):
             if place:
                 checkpoint.load(place, state, about=about)
@@ -155,17 +155,15 @@ def train(
 
 
 def out_of_memory(
-    case: Case, data: Data, run: Run, device: torch.device, error: torch.OutOfMemoryError
+    case: Case, data: Data, run: Run, device: torch.device, words: str
 ) -> Outcome:
-    """Return the end of a run that asked for more memory than there is."""
+    """Return the end of a run that asked for more memory than there is, in torch's words."""
     splits = data(run.seed)
     most = peak_memory(device) or 0
-    if device.type == "cuda":
-        torch.cuda.empty_cache()  # for the cases that follow
     reason = (
         f"{device} has no memory left at batch size {case.recipe.batch_size}, resolution"
         f" {case.recipe.resolution}, {run.precision}; at most {most / 2**30:.2f} GiB were in"
-        f" use: {str(error).splitlines()[0]}"
+        f" use: {words.splitlines()[0]}"
     )
     facts = TASKS[case.task].facts(splits)
     ended = replace(run, status="oom", reason=reason, data=facts)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +71,20 @@ class Zygote:
             env=environment(),
         )
 
+        assert self.answer() == "ready"
+
     def ask(self, request: dict[str, Any]) -> int:
         """Send a request, and return the answer."""
         assert self.process.stdin
-        assert self.process.stdout
         self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
-        answer: int = json.loads(self.process.stdout.readline())
+        answer: int = self.answer()
         return answer
+
+    def answer(self) -> Any:
+        """Return what it says next."""
+        assert self.process.stdout
+        return json.loads(self.process.stdout.readline())
 
     def close(self) -> None:
         """End it; what it forked goes on."""
@@ -117,8 +121,11 @@ class Repository:
     folder: Path
     started: int = 0
 
-    def start(self, *arguments: str, file_bytes: int | None = None) -> Sweep:
-        """Start pytest there, with `out` as its run directory unless another is named."""
+    def start(self, *arguments: str, full: tuple[float, int] | None = None) -> Sweep:
+        """Start pytest there, with `out` as its run directory unless another is named.
+
+        `full` are seconds after which no file may grow beyond so many bytes.
+        """
         self.started += 1
         output = self.folder / f"output-{self.started}.txt"
         output.touch()
@@ -128,14 +135,14 @@ class Repository:
                 "arguments": given,
                 "folder": str(self.folder),
                 "output": str(output),
-                "file_bytes": file_bytes,
+                "full": full,
             }
         )
         return Sweep(zygote=self.zygote, pid=pid, output=output)
 
-    def run(self, *arguments: str, file_bytes: int | None = None) -> tuple[int, str]:
+    def run(self, *arguments: str, full: tuple[float, int] | None = None) -> tuple[int, str]:
         """Run pytest there to its end; return exit status and output."""
-        sweep = self.start(*arguments, file_bytes=file_bytes)
+        sweep = self.start(*arguments, full=full)
         return sweep.wait(), sweep.text()
 
     def numbers(self, out: str = "out") -> dict[str, object]:
@@ -175,10 +182,3 @@ def until(condition: Any, seconds: float = 30.0) -> None:
     while not condition():
         assert monotonic() < limit, "it did not happen"
         sleep(0.002)
-
-
-def moments(seed: int, longest: float) -> Iterator[float]:
-    """Yield seconds to wait before a kill, drawn evenly up to the longest."""
-    generator = random.Random(seed)
-    while True:
-        yield generator.uniform(0, longest)

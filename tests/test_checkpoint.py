@@ -139,6 +139,18 @@ def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_pa
     assert [text.split(" is damaged")[0] for text in said] == present
 
 
+def test_fresh_start_after_damage_is_kept(tmp_path):
+    """Where all generations are damaged, those of the fresh start take their place."""
+    case = CASES["adamw"]
+    cut(case, tmp_path, 4)
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"damaged")
+    with pytest.warns(DamagedCheckpoint):
+        cut(case, tmp_path, 1)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["0001.safetensors"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

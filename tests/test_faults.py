@@ -62,12 +62,15 @@ def test_killed_controller_loses_no_finished_run(repository, straight, round):
     expected, seconds = straight
     out = repository.folder / "out"
     sweep = repository.start(SEEDS)
-    until((out / "plan.json").exists)
-    sleep(random.Random(round).uniform(0, seconds))
+    until(lambda: len([*out.glob("runs/*/*.json")]) >= round % RUNS)
+    sleep(random.Random(round).uniform(0, seconds / RUNS))
+    seen = {str(file.relative_to(out)) for file in out.glob("runs/*/*.json")}
     sweep.kill()
     sweep.wait()
     stored = numbers(out)
 
+    assert len(seen) >= round % RUNS
+    assert seen <= {*stored}
     assert all(expected[name] == found for name, found in stored.items())
     runs = [name for name in stored if name.endswith(".json")]
     assert cli.main(["report", str(out)]) == (0 if len(runs) == RUNS else 1)
@@ -112,14 +115,14 @@ def survivors(group: int) -> list[str]:
 @pytest.mark.parametrize("round", rounds(10, 100))
 def test_full_disk_damages_nothing(repository, straight, round):
     """A write that the disk refuses is named; what is stored stays whole; resume goes on."""
-    expected, _ = straight
-    limit = random.Random(round).randint(200, 30_000)
-    status, text = repository.run(SEEDS, file_bytes=limit)
+    expected, seconds = straight
+    generator = random.Random(round)
+    full = (generator.uniform(0, seconds * 0.7), generator.choice([0, 500, 5000, 20_000]))
+    status, text = repository.run(SEEDS, full=full)
     stored = numbers(repository.folder / "out")
 
-    assert status == 1
-    assert "cannot be written: " in text
-    assert "File too large" in text
+    assert status == (0 if len(stored) == 2 * RUNS and "too large" not in text else 1), text
+    assert status == 0 or "cannot be written: File too large" in text or "os error 27" in text
     assert "INTERNALERROR" not in text
     assert all(expected[name] == found for name, found in stored.items())
     status, text = repository.run(SEEDS, "--amlnn-resume")
@@ -130,7 +133,10 @@ def test_full_disk_damages_nothing(repository, straight, round):
 def workers(parent: int) -> list[int]:
     """Return the process ids of a controller's workers."""
     listed = Path(f"/proc/{parent}/task").glob("*/children")
-    return [int(pid) for file in listed for pid in file.read_text().split()]
+    children = [pid for file in listed for pid in file.read_text().split()]
+    return [
+        int(pid) for pid in children if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
 
 
 @pytest.mark.xdist
@@ -148,7 +154,6 @@ def test_killed_worker_changes_nothing(repository, straight, round):
     status = sweep.wait()
 
     assert status == 0, sweep.text()
-    assert "1 rerun" in sweep.text() or "2 passed" in sweep.text()
     assert repository.numbers() == expected
     attempts = [json.loads(file.read_text())["attempts"] for file in out.glob("runs/*/*.json")]
     assert len(attempts) == RUNS
@@ -180,15 +185,43 @@ def test_case_that_kills_its_worker_is_given_up(repository, dist):
     status, text = repository.run("-n", "2", "--dist", dist, "--amlnn-repeats=1")
     summary = json.loads((repository.folder / "out" / "summary.json").read_text())
     statuses = {case["id"]: case["status"] for case in summary["cases"]}
-    again = 0 if dist == "loadfile" else 2  # which keeps a file's items together
 
     assert status == 1, text
     assert statuses == {"test_small[bad]": "crashed", "test_small[good]": "finished"}, text
-    assert f"its process died {again + 1} time" in text
-    assert text.count("RERUN") == 0 or again
-    assert ("2 rerun" in text) == bool(again)
+    assert "its process died 3 times" in text
+    assert "2 rerun" in text
     run = json.loads((repository.folder / "out/runs/test_small_bad/0.json").read_text())
-    assert run["attempts"] == again + 1
+    assert run["attempts"] == 3
+
+
+@pytest.mark.slow
+@pytest.mark.xdist
+def test_many_deadly_cases_do_not_end_the_sweep(repository):
+    """However many cases kill their workers, the good one is trained."""
+    many = DEADLY.replace('small_case("bad", build=deadly)', "*BAD").replace(
+        "CASES =", 'BAD = [small_case(f"bad{i}", build=deadly) for i in range(3)]\nCASES ='
+    )
+    (repository.folder / "test_small.py").write_text(many)
+    status, text = repository.run("-n", "1", "--amlnn-repeats=1")
+    summary = json.loads((repository.folder / "out" / "summary.json").read_text())
+
+    assert status == 1
+    assert [case["status"] for case in summary["cases"]] == ["crashed"] * 3 + ["finished"], text
+
+
+@pytest.mark.slow
+@pytest.mark.xdist
+def test_killed_parallel_sweep_is_gone_on_with_at_once(repository, straight):
+    """pytest -n 2 killed with -9 and resumed while its workers still end: the same bits."""
+    out = repository.folder / "out"
+    sweep = repository.start(SEEDS, "-n", "2")
+    until(lambda: [*out.glob("checkpoints/*/*/0*")], 60)
+    sweep.kill()
+    sweep.wait()
+    status, text = repository.run(SEEDS, "--amlnn-resume")
+
+    assert status == 0, text
+    assert repository.numbers() == straight[0]
 
 
 @pytest.mark.slow

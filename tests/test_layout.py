@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,6 +60,19 @@ def test_datasets_is_no_package():
     """`datasets/` has no __init__.py: from the repository's root, `import datasets` would
     then find it in place of Hugging Face's package of that name."""
     assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def test_every_package_is_in_the_wheel():
+    """Whatever folder holds sources is named among the packages that are installed."""
+    named = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    shipped = {name: folder for name, folder in FOLDERS.items() if name != "benchmarks"}
+    there = {
+        ".".join([name, *path.parent.relative_to(folder).parts])
+        for name, folder in shipped.items()
+        for path in folder.rglob("*.py")
+    }
+
+    assert sorted(named["packages"]) == sorted(there)
 
 
 @pytest.mark.parametrize("package", ORDER)

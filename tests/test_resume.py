@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
+from functools import partial
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_cases import small_case
+from small_cases import linear, small_case
 
 from pytest_amlnn import resume
-from pytest_amlnn.case import to_plain
+from pytest_amlnn.case import Case
 from pytest_amlnn.store import StoreError
+from pytest_amlnn.training import begun
 
 RESUME = "--amlnn-resume"
 OTHER_DATA = """
@@ -76,6 +80,17 @@ def test_more_seeds_can_be_added(repository):
 
     assert before.items() <= stamps(out).items()
     assert [case["seeds"] for case in summary["cases"]] == [[0, 1, 2], [0, 1, 2]]
+
+
+def test_fewer_seeds_do_not_hide_the_rest(repository):
+    """Seeds that were planned stay planned when a sweep is resumed with fewer of them."""
+    out = repository.folder / "out"
+    repository.run("--amlnn-repeats=2")
+    (out / "runs" / "test_small_one" / "1.json").unlink()
+    status, text = repository.run(RESUME, "--amlnn-repeats=1")
+
+    assert status == 1
+    assert "test_small[one]: no run ended with seed 1" in text
 
 
 def test_part_of_a_sweep_does_not_hide_the_rest(repository):
@@ -183,8 +198,31 @@ def test_equal_trainings_and_no_others_go_on(then, now):
 def test_what_numbers_do_not_follow_from_may_change(tmp_path):
     """Another label, family, repeats or reference does not make another training."""
     facts = {"digest": "1"}
-    one = resume.about(to_plain(small_case("a", model="m", repeats=2)), facts)
-    two = resume.about(to_plain(small_case("b", model="m", repeats=5, family="f")), facts)
+    one = about(small_case("a", model="m", repeats=2), facts)
+    two = about(small_case("b", model="m", repeats=5, family="f"), facts)
     resume.check(tmp_path, one, two)
     with pytest.raises(StoreError, match="digest was 1, is 2"):
         resume.check(tmp_path, one, {**two, "digest": "2"})
+
+
+def about(case: Case, facts: dict[str, str], **changes: object) -> dict[str, object]:
+    """Return what the numbers of a case follow from, on a CPU unless changed."""
+    run = begun(case, id="x", seed=0, device=torch.device("cpu"))
+    return resume.about(dataclasses.replace(run, **changes), facts)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (about(small_case(), {}, precision="bfloat16"), "precision was float32, is bfloat16"),
+        (about(small_case(), {}, environment={"device": "cuda:1"}), "device was cpu, is cuda"),
+        (
+            about(small_case(build=partial(linear, outputs=3)), {}),
+            "arguments.outputs was None, is 3",
+        ),
+    ],
+)
+def test_other_machinery_makes_another_training(tmp_path, now, words):
+    """Another kind of device, another precision or another builder's argument is refused."""
+    with pytest.raises(StoreError, match=words):
+        resume.check(tmp_path, about(small_case(), {}), now)

@@ -13,8 +13,11 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
+import threading
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,6 +36,7 @@ def main() -> None:
     # what torch sets up at first use; with one thread there is no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:
         trained(small_case(build=pictures_net, optimizer="adamw"), place=Path(place))
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
@@ -44,25 +48,36 @@ def main() -> None:
 
 
 def run(
-    arguments: list[str], folder: str, output: str, file_bytes: int | None = None
+    arguments: list[str], folder: str, output: str, full: tuple[float, int] | None = None
 ) -> NoReturn:
-    """Be pytest with these arguments, in a process group of its own."""
+    """Be pytest with these arguments, in a process group of its own.
+
+    What it prints takes the way through another process: only its own files may be too large.
+    """
     code: Any = 70
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
-        out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((null, 0), (out, 1), (out, 2)):
+        with Path(output).open("wb") as file:
+            printer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        for source, target in ((null, 0), (printer.stdin.fileno(), 1), (1, 2)):
             os.dup2(source, target)
-        if file_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+        printer.stdin.close()
+        if full:
+            limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (full[1], full[1]))
+            timer = threading.Timer(full[0], limit)
+            timer.daemon = True
+            timer.start()
         import pytest
 
         code = pytest.main(arguments)
-    finally:
         sys.stdout.flush()
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        printer.wait()  # all is printed when this process is gone
+    finally:
         os._exit(int(code))
 
 

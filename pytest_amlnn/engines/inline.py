@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from pytest_amlnn import resume, store, training
-from pytest_amlnn.case import Case, to_plain
+from pytest_amlnn.case import Case
 from pytest_amlnn.data import Data
+from pytest_amlnn.device import resolve
 from pytest_amlnn.lease import lease
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import Run
@@ -36,25 +37,28 @@ def compute(
     with store.locked(out, id):
         stored = store.ended(out, id, seed)
         if stored is not None:
-            then = resume.about(stored.case, stored.data)
-            now = resume.about(to_plain(case), data(seed).facts)
-            resume.check(store.run_file(out, id, seed), then, now)
-            store.forget(out, id, seed)
+            run = training.begun(case, id=id, seed=seed, device=resolve(device))
+            now = resume.about(run, data(seed).facts)
+            if stored.status not in store.UNLUCKY:  # those may have seen no data
+                then = resume.about(stored, stored.data)
+                resume.check(store.run_file(out, id, seed), then, now)
             return stored
         with lease(device, case.recipe.threads, progress.note) as where:
             run = training.begun(case, id=id, seed=seed, device=where, contended=contended)
             run = store.begin(out, run)
-            place = store.place(out, id, seed)
+            place, words = store.place(out, id, seed), ""
             try:
                 outcome = training.train(
                     case, data, run, device=where, progress=progress, place=place
                 )
             except torch.OutOfMemoryError as error:
-                outcome = training.out_of_memory(case, data, run, where, error)
-        name = str(outcome.dataset["name"])
-        facts = {**facts, **outcome.run.environment}
-        store.save_environment(out, facts, {name: dict(outcome.dataset)})
-        store.save_run(out, outcome.run, outcome.examples, outcome.names)
-        if outcome.run.status not in store.UNLUCKY:
+                words = str(error)
+            if words:  # out here, where nothing holds the net any longer
+                outcome = training.out_of_memory(case, data, run, where, words)
+        run = outcome.run
+        store.save_run(out, run, outcome.examples, outcome.names)
+        dataset = {str(outcome.dataset.get("name", case.dataset)): dict(outcome.dataset)}
+        store.save_environment(out, {**facts, **run.environment}, dataset)
+        if run.status not in store.UNLUCKY:
             store.forget(out, id, seed)
-        return outcome.run
+        return run

@@ -42,8 +42,8 @@ def heading(sweep: Sweep) -> str:
             f" Python {facts['python']}, torch {packages['torch']}, timm {packages['timm']}"
         )
     for name, dataset in facts.get("datasets", {}).items():
-        counts = ", ".join(f"{count:,} {split}" for split, count in dataset["counts"].items())
-        lines.append(f"- {name}: {counts}; digest {dataset['digest'][:12]}")
+        counts = ", ".join(f"{n:,} {split}" for split, n in dataset.get("counts", {}).items())
+        lines.append(f"- {name}: {counts}; digest {str(dataset.get('digest'))[:12]}")
     return "\n".join(lines)
 
 
