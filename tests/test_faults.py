@@ -62,6 +62,7 @@ def test_killed_controller_loses_no_finished_run(repository, straight, round):
     expected, seconds = straight
     out = repository.folder / "out"
     sweep = repository.start(SEEDS)
+    until((out / "plan.json").exists)
     until(lambda: len([*out.glob("runs/*/*.json")]) >= round % RUNS)
     sleep(random.Random(round).uniform(0, seconds / RUNS))
     seen = {str(file.relative_to(out)) for file in out.glob("runs/*/*.json")}
@@ -134,9 +135,8 @@ def workers(parent: int) -> list[int]:
     """Return the process ids of a controller's workers."""
     listed = Path(f"/proc/{parent}/task").glob("*/children")
     children = [pid for file in listed for pid in file.read_text().split()]
-    return [
-        int(pid) for pid in children if b"python" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children}
+    return [pid for pid, command in commands.items() if b"python" in command]
 
 
 @pytest.mark.xdist
