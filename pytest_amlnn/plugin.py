@@ -374,11 +374,14 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
             runs.append(run)
             TrainingClock.seconds += run.metrics.get("train_seconds") or 0.0
 
-        if benchmark.enabled:
-            benchmark.pedantic(train_next, rounds=repeats)
-        else:  # under pytest-xdist, `pedantic` would call it once
+        def train_all() -> None:
             for _ in range(repeats):
                 train_next()
+
+        if benchmark.enabled:
+            benchmark.pedantic(train_next, rounds=repeats)
+        else:  # under pytest-xdist it calls its target once, whatever the rounds
+            benchmark.pedantic(train_all)
         result = result_of(tuple(runs))
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
