@@ -61,6 +61,17 @@ def test_stored_run_is_not_trained_again(tmp_path):
     assert second.attempts == 1
 
 
+def test_checkpoints_of_a_stored_run_are_removed(tmp_path):
+    """Checkpoints that a kill left beside a stored run are gone after the next look at it."""
+    compute(small_case(), tmp_path)
+    left = store.place(tmp_path, "test_small[linear]", 0) / "0003.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"left")
+    compute(small_case(), tmp_path)
+
+    assert not left.parent.parent.exists()
+
+
 def test_out_of_memory_is_a_status(tmp_path):
     """A run that has no memory left is stored with the numbers, and the next one runs."""
     run = compute(small_case(build=Hungry), tmp_path)

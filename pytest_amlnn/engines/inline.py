@@ -42,6 +42,7 @@ def compute(
             if stored.status not in store.UNLUCKY:  # those may have seen no data
                 then = resume.about(stored, stored.data)
                 resume.check(store.run_file(out, id, seed), then, now)
+                store.forget(out, id, seed)  # a kill may have come before
             return stored
         with lease(device, case.recipe.threads, progress.note) as where:
             run = training.begun(case, id=id, seed=seed, device=where, contended=contended)
