@@ -69,7 +69,7 @@ def cells() -> list[list[object]]:
     rows: list[list[object]] = []
     for name, builds in kinds.items():
         nets: list[nn.Module] = [Forecaster(build(), 1) for build in builds]  # type: ignore[arg-type]
-        rows.append([name, "1 thread, window 50", *timed(nets, inputs, targets, 100)])
+        rows.append([name, "1 thread, window 50", *timed(nets, inputs, targets, 50)])
     return rows
 
 
@@ -87,7 +87,7 @@ def depthwise() -> list[list[object]]:
             pictures = torch.randn(BATCH, 3, side, side)
             pictures = pictures.to(memory_format=torch.channels_last)
             labels = torch.randint(10, (BATCH,))
-            rows.append([name, f"2 threads, {side} px", *timed(nets, pictures, labels, 10)])
+            rows.append([name, f"2 threads, {side} px", *timed(nets, pictures, labels, 5)])
     return rows
 
 
