@@ -41,7 +41,7 @@ QUICKLY = ("--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio")
 """Spare pytest what these tests do not need: half of its start."""
 
 
-def rounds(few: int, many: int, *, quick: int = 2) -> list[Any]:
+def rounds(few: int, many: int, *, quick: int = 1) -> list[Any]:
     """Return the numbers of a test's rounds: few in the suite, many in `tox -e endurance`.
 
     All but the first `quick` ones are slow.

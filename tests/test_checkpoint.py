@@ -59,7 +59,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=name, marks=[] if name == "adamw" else pytest.mark.slow)
+        for name, case in CASES.items()
+    ],
+)
 def test_cut_training_equals_straight(case, tmp_path):
     """Cut after any epoch and resumed, a training ends in the same bits."""
     straight = bits(case)
