@@ -128,6 +128,11 @@ def to_plain(case: Case) -> dict[str, object]:
     }
 
 
+def group_of(plain: Mapping[str, object]) -> str:
+    """Return the name under which cases stand in one table of times: same data, same size."""
+    return f"{plain['family']} {plain['dataset']} {plain['size']}"
+
+
 def discover(package: ModuleType) -> list[Case]:
     """Return the `CASES` of every module in a package, sorted, for all profiles.
 

@@ -36,24 +36,21 @@ def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
     the GPUs that torch sees, or the one that is named. Raises DeviceError.
     """
     asked = resolve(device)
-    if asked.type == "cuda":
-        numbers = [asked.index] if ":" in device else range(gpus())
-        names = {gpu(number): number for number in numbers}
-        with ExitStack() as held:
+    with ExitStack() as held:
+        if asked.type == "cuda":
+            numbers = [asked.index] if ":" in device else range(torch.cuda.device_count())
+            names = {gpu(number): number for number in numbers}
             (name,) = hold([*names], 1, held, tell)
             held.callback(empty_cache)  # before the next one needs that memory
-            yield torch.device("cuda", names[name])
-    elif asked.type == "mps":
-        with ExitStack() as held:
+            asked = torch.device("cuda", names[name])
+        elif asked.type == "mps":
             hold(["mps"], 1, held, tell)
-            yield asked
-    else:
-        cores = [f"core-{number}" for number in machine_cores()]
-        with ExitStack() as held:
+        else:
+            cores = [f"core-{number}" for number in machine_cores()]
             with ExitStack() as turn:
                 hold([TURN], 1, turn, tell)
                 hold(cores, min(threads, len(cores)), held, tell)
-            yield asked
+        yield asked
 
 
 def empty_cache() -> None:
@@ -69,11 +66,6 @@ def machine_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def gpus() -> int:
-    """Return how many GPUs CUDA_VISIBLE_DEVICES leaves."""
-    return torch.cuda.device_count()
-
-
 def gpu(number: int) -> str:
     """Return a GPU's own name, which is the same whatever CUDA_VISIBLE_DEVICES says."""
     return f"cuda-{torch.cuda.get_device_properties(number).uuid}"
@@ -82,10 +74,13 @@ def gpu(number: int) -> str:
 def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[str]:
     """Lock `count` of the named things as they become free, until `held` is closed."""
     mine: list[str] = []
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{user}"
+    place.mkdir(parents=True, exist_ok=True)
     patient_until = monotonic() + PATIENCE_SECONDS
     while True:
         for name in names:
-            if len(mine) < count and name not in mine and lock(name, held):
+            if len(mine) < count and name not in mine and lock(place / name, held):
                 mine.append(name)
         if len(mine) == count:
             return mine
@@ -96,13 +91,10 @@ def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[
         sleep(POLL_SECONDS)
 
 
-def lock(name: str, held: ExitStack) -> bool:
-    """Lock a thing that is free just now; return whether it was."""
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{user}"
-    place.mkdir(parents=True, exist_ok=True)
+def lock(file: Path, held: ExitStack) -> bool:
+    """Lock a file that is free just now; return whether it was."""
     try:
-        held.enter_context(FileLock(place / name, timeout=0))
+        held.enter_context(FileLock(file, timeout=0))
     except Timeout:
         return False
     return True

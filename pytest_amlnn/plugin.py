@@ -22,7 +22,7 @@ import pytest
 
 from pytest_amlnn import disk, hooks, plan, report, store
 from pytest_amlnn import gate as gates
-from pytest_amlnn.case import Case, discover, select
+from pytest_amlnn.case import Case, discover, group_of, select
 from pytest_amlnn.data import Data, DataError
 from pytest_amlnn.options import OPTIONS, OptionError, Options, check
 from pytest_amlnn.result import FINISHED, Result, Run, result_of
@@ -211,7 +211,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def time_by_training(item: pytest.Item, case: Case | None) -> None:
     """Have pytest-benchmark read the training clock; what the user's own mark says stays."""
-    group = f"{case.family} {case.dataset} {case.size}" if case else None
+    group = group_of(vars(case)) if case else None
     own = item.get_closest_marker("benchmark")
     settings = {"timer": training_clock, "group": group, **(own.kwargs if own else {})}
     item.add_marker(pytest.mark.benchmark(**settings), append=False)

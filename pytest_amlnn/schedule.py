@@ -27,8 +27,8 @@ class CostliestFirst:
             plan = options_of(self.config).out / store.PLAN
             if plan.exists():
                 self.costs = dict(store.load_plan(plan.parent)["costs"])
-                (self.collection, *_) = collections = [*self.node2collection.values()]
-                self.pending[:] = range(len(collections[0]))
+                collection = next(iter(self.node2collection.values()))
+                self.collection, self.pending[:] = collection, range(len(collection))
         super().schedule()  # type: ignore[misc]
 
     def check_schedule(self: Any, *arguments: Any, **named: Any) -> None:

@@ -172,13 +172,11 @@ def ended(folder: Path, id: str, seed: int) -> Run | None:
     return load_run(file) if file.exists() else None
 
 
-def retry_unlucky(folder: Path) -> list[Run]:
-    """Return the runs that ended; those that the machine ended are to be tried again."""
-    runs = load_runs(folder)
-    for run in runs:
+def retry_unlucky(folder: Path) -> None:
+    """Have those runs tried again that the machine ended, not the training."""
+    for run in load_runs(folder):
         if run.status in UNLUCKY:  # how often it was tried stands beside its checkpoints
             run_file(folder, run.id, run.seed).unlink()
-    return [run for run in runs if run.status not in UNLUCKY]
 
 
 # runs under way

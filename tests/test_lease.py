@@ -100,7 +100,6 @@ def test_recipe_may_ask_for_more_than_there_is(monkeypatch):
 
 def test_each_gpu_is_leased_once(monkeypatch):
     """Of two GPUs each goes to one training; whose turn is next gets the one given back."""
-    monkeypatch.setattr(lease, "gpus", lambda: 2)
     monkeypatch.setattr(lease, "gpu", lambda number: f"cuda-{'ab'[number]}")
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)

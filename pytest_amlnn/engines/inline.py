@@ -36,13 +36,13 @@ def compute(
     """
     with store.locked(out, id):
         stored = store.ended(out, id, seed)
+        if stored is not None and stored.status in store.UNLUCKY:
+            return stored  # it may have seen no data, and its checkpoints can be gone on from
         if stored is not None:
             run = training.begun(case, id=id, seed=seed, device=resolve(device))
-            now = resume.about(run, data(seed).facts)
-            if stored.status not in store.UNLUCKY:  # those may have seen no data
-                then = resume.about(stored, stored.data)
-                resume.check(store.run_file(out, id, seed), then, now)
-                store.forget(out, id, seed)  # a kill may have come before
+            now, then = resume.about(run, data(seed).facts), resume.about(stored, stored.data)
+            resume.check(store.run_file(out, id, seed), then, now)
+            store.forget(out, id, seed)  # a kill may have come before
             return stored
         with lease(device, case.recipe.threads, progress.note) as where:
             run = training.begun(case, id=id, seed=seed, device=where, contended=contended)

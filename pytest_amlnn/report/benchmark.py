@@ -12,6 +12,7 @@ from typing import Any
 from pytest_benchmark import __version__
 from pytest_benchmark.stats import Stats
 
+from pytest_amlnn.case import group_of
 from pytest_amlnn.report import Sweep
 from pytest_amlnn.result import Result, finite
 
@@ -47,7 +48,7 @@ def plain_case(result: Result, nodes: dict[str, str]) -> dict[str, Any]:
     case = result.case
     means = {name: spread.mean for name, spread in result.metrics.items()}
     return {
-        "group": group(case),
+        "group": group_of(case),
         "name": result.id,
         "fullname": nodes.get(result.id, result.id),
         "params": {"case": case["label"]},
@@ -60,8 +61,3 @@ def plain_case(result: Result, nodes: dict[str, str]) -> dict[str, Any]:
         },
         "stats": {**stats.as_dict(), "data": list(stats.data), "iterations": 1},
     }
-
-
-def group(case: dict[str, Any] | Any) -> str:
-    """Return the name under which cases stand in one table: same data, same size."""
-    return f"{case['family']} {case['dataset']} {case['size']}"
