@@ -2,12 +2,13 @@
 
 from torch import nn
 
+from amlnn_models.cells import LSTM
 from amlnn_models.recurrent import UNITS, Forecaster, series_cases
 
 
 def lstm(outputs: int) -> nn.Module:
     """Build one layer of LSTM cells."""
-    return Forecaster(nn.LSTM(1, UNITS, batch_first=True), outputs)
+    return Forecaster(LSTM(1, UNITS, batch_first=True), outputs)
 
 
 CASES = series_cases(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from amlnn_datasets.series import PRESETS
+from amlnn_models.cells import GRU, LSTM, RNN
 from pytest_amlnn.case import Case, Recipe
 
 UNITS = 50
@@ -33,7 +34,7 @@ RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 class Forecaster(nn.Module):
     """Read a window with recurrent cells, forecast the next value from their last state."""
 
-    def __init__(self, cells: nn.RNNBase, outputs: int) -> None:
+    def __init__(self, cells: GRU | RNN | LSTM, outputs: int) -> None:
         super().__init__()
         self.cells = cells
         directions = 2 if cells.bidirectional else 1
@@ -41,11 +42,10 @@ class Forecaster(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Map windows (n, window, 1) to forecasts (n, outputs)."""
-        _, state = self.cells(windows)
-        hidden = state[0] if isinstance(state, tuple) else state
+        states = self.cells.final(windows)
         # the last layer's final state, of both directions where there are two: the one
         # that reads backwards ends at the window's first point
-        last = hidden[-2:] if self.cells.bidirectional else hidden[-1:]
+        last = states[-2:] if self.cells.bidirectional else states[-1:]
         forecasts: Tensor = self.head(torch.cat(tuple(last), dim=1))
         return forecasts
 

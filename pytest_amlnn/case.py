@@ -51,7 +51,7 @@ class Recipe:
     threads: int = 2
     """CPU threads; fixed here because their number changes the last bits."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """On a CPU."""
+    """On a CPU; bfloat16 only where the processor computes in it, elsewhere float32."""
     precision_cuda: Literal["float32", "bfloat16"] = "bfloat16"
     """On a CUDA device."""
 

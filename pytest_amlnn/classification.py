@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from pytest_amlnn.case import Recipe
 from pytest_amlnn.data import Pictures, Split
+from pytest_amlnn.feeding import Batch, Feed
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_few
 
 Examples = dict[str, np.ndarray]
@@ -25,23 +26,26 @@ def facts(splits: Pictures) -> dict[str, object]:
     return {**said, "classes": list(splits.classes)}
 
 
-def batch(
-    split: Split,
-    chosen: np.ndarray,
-    splits: Pictures,
-    recipe: Recipe,
-    device: torch.device,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return inputs (n, 3, resolution, resolution) and labels (n,) of the chosen examples.
+def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -> Feed:
+    """Return what gives inputs (n, 3, resolution, resolution) and labels (n,).
 
-    With a generator the pictures are augmented, which happens on the device, on uint8.
+    A GPU keeps the whole split, as uint8; elsewhere pictures are read from the memory map
+    as they are wanted. With a generator they are augmented, on the device, as uint8.
     """
-    pixels = torch.from_numpy(split.inputs[split.rows[chosen]]).to(device, non_blocking=True)
-    labels = torch.from_numpy(split.targets[chosen]).to(device, non_blocking=True)
-    if generator is not None and (recipe.flip or recipe.shift):
-        pixels = augment(pixels, recipe, generator)
-    return normalise(pixels, recipe), labels
+    labels = torch.from_numpy(split.targets).to(device)
+    if device.type == "cuda":
+        kept = torch.from_numpy(split.inputs[split.rows]).to(device)
+
+    def batch(chosen: Tensor, generator: torch.Generator | None = None) -> Batch:
+        if device.type == "cuda":
+            pixels = kept[chosen.to(device)]
+        else:
+            pixels = torch.from_numpy(split.inputs[split.rows[chosen.numpy()]]).to(device)
+        if generator is not None and (recipe.flip or recipe.shift):
+            pixels = augment(pixels, recipe, generator)
+        return normalise(pixels, recipe), labels[chosen.to(device)]
+
+    return Feed(count=len(split), batch=batch)
 
 
 def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

@@ -64,6 +64,11 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
         torch.backends.cudnn.benchmark = tuned
 
 
+def computes_bfloat16() -> bool:
+    """Return whether the processor has instructions for bfloat16, so that it saves time."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
 def environment(device: torch.device, threads: int) -> dict[str, object]:
     """Return what the numbers of a run depend on besides recipe and seed."""
     return {

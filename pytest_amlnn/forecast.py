@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from pytest_amlnn.case import Recipe
 from pytest_amlnn.data import Series, Split
+from pytest_amlnn.feeding import Batch, Feed
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_low
 
 Examples = dict[str, np.ndarray]
@@ -24,23 +25,22 @@ def facts(splits: Series) -> dict[str, object]:
     return dict(splits.facts)
 
 
-def batch(
-    split: Split,
-    chosen: np.ndarray,
-    splits: Series,
-    recipe: Recipe,
-    device: torch.device,
-    generator: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Return windows (n, window, 1) and next values (n, 1), normalised."""
-    windows = split.inputs[split.rows[chosen]]
+def feed(split: Split, splits: Series, recipe: Recipe, device: torch.device) -> Feed:
+    """Return what gives windows (n, window, 1) and next values (n, 1), normalised.
+
+    A split is small enough to be normalised, and kept on the device, once and for all.
+    """
+    windows = split.inputs[split.rows]
     center = centers(windows, splits, recipe)
     inputs = ((windows - center) / splits.scale).astype(np.float32)
-    targets = ((split.targets[chosen, None] - center) / splits.scale).astype(np.float32)
-    return (
-        torch.from_numpy(inputs[..., None]).to(device),
-        torch.from_numpy(targets).to(device),
-    )
+    targets = ((split.targets[:, None] - center) / splits.scale).astype(np.float32)
+    whole = [torch.from_numpy(array).to(device) for array in (inputs[..., None], targets)]
+
+    def batch(chosen: Tensor, generator: torch.Generator | None = None) -> Batch:
+        there = chosen.to(device)
+        return whole[0][there], whole[1][there]
+
+    return Feed(count=len(split), batch=batch)
 
 
 def centers(windows: np.ndarray, splits: Series, recipe: Recipe) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -12,21 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_amlnn import checkpoint, classification, forecast, resume
 from pytest_amlnn.case import Case, Recipe, to_plain
 from pytest_amlnn.checkpoint import State
 from pytest_amlnn.clock import Stopwatch
-from pytest_amlnn.data import Data, Split, Splits
+from pytest_amlnn.data import Data
 from pytest_amlnn.device import (
     calibrate,
+    computes_bfloat16,
     environment,
     peak_memory,
     reset_peak_memory,
     settled,
 )
+from pytest_amlnn.feeding import Batch, Feed, all_in_order, epoch_of_batches, seed_of, steps_of
 from pytest_amlnn.optimization import clip, optimizer_of, rate, set_rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
@@ -34,9 +36,7 @@ from pytest_amlnn.stopping import best_epoch, diverged, stop_reason
 
 TASKS: dict[str, ModuleType] = {"classification": classification, "forecast": forecast}
 Examples = dict[str, np.ndarray]
-Batch = tuple[Tensor, Tensor]
 
-EVALUATION_BATCH = 256
 STEPS_BETWEEN_CHECKS = 50
 """Steps after which a loss that is no number is noticed; asking makes the device wait."""
 
@@ -102,10 +102,14 @@ def train(
         watch = Stopwatch(device)
         with watch.part("prepare"):
             splits = data(seed)
+            training, validation, testing = (
+                task.feed(split, splits, recipe, device)
+                for split in (splits.train, splits.validation, splits.test)
+            )
         with watch.part("build"):
             torch.manual_seed(seed_of(seed))
             net = task.network(case.build(task.outputs(splits)), device)
-            metrics |= size_of(net, batch_of(splits.train, np.arange(1), splits, case, device))
+            metrics |= size_of(net, training.batch(torch.arange(1)))
             state = State(
                 net=net,
                 optimizer=optimizer_of(net, recipe),
@@ -119,10 +123,9 @@ def train(
         while not stop_reason(epochs, recipe):
             number = len(epochs) + 1
             with watch.part("train"):
-                batches = epoch_of_batches(splits, case, seed, number, device)
-                trained = train_epoch(state, batches, case, number, splits, progress)
+                trained = train_epoch(state, training, case, seed, number, progress)
             with watch.part("evaluate"):
-                validated = evaluate(net, splits.validation, splits, case, device)
+                validated = evaluate(net, validation, case)
             epochs.append(epoch_of(trained, validated, recipe, number, watch, epochs))
             progress.epoch(number, epochs[-1])
             with watch.part("checkpoint"):
@@ -135,7 +138,7 @@ def train(
         with watch.part("evaluate"):
             if not diverged(epochs):
                 net.load_state_dict(state.best)
-                answers, _ = predict(net, splits.test, splits, case, device)
+                answers, _ = predict(net, testing, recipe)
                 scores, examples = task.score(answers, splits, recipe)
                 metrics |= scores | learned(epochs)
         metrics |= costs(state, len(splits.train), device)
@@ -181,26 +184,22 @@ class Trained:
 
 
 def train_epoch(
-    state: State,
-    batches: Iterator[Batch],
-    case: Case,
-    number: int,
-    splits: Splits,
-    progress: Progress,
+    state: State, feed: Feed, case: Case, seed: int, number: int, progress: Progress
 ) -> Trained:
     """Take one step for each batch; sums stay on the device until the epoch is over."""
     recipe, task = case.recipe, TASKS[case.task]
-    steps = steps_of(len(splits.train), recipe)
+    steps = steps_of(feed.count, recipe)
     net, optimizer = state.net, state.optimizer
     parameters = list(net.parameters())
     losses, hits, norms, seen = [], [], [], 0
     net.train()
-    for step, (inputs, targets) in enumerate(batches):
+    for step, (inputs, targets) in enumerate(epoch_of_batches(feed, recipe, seed, number)):
         set_rate(optimizer, rate(recipe, (number - 1 + (step + 0.5) / steps) / recipe.epochs))
         with precise(inputs.device, recipe):
             outputs = net(inputs)
         loss = task.loss(outputs, targets, recipe.label_smoothing)
-        optimizer.zero_grad()
+        for parameter in parameters:  # optimizer.zero_grad does it in ten times as many calls
+            parameter.grad = None
         loss.backward()
         norms.append(clip(parameters, recipe.clip_norm))
         optimizer.step()
@@ -243,45 +242,6 @@ def epoch_of(
     )
 
 
-def seed_of(*numbers: int) -> int:
-    """Mix a run's seed with an epoch's number into a seed that looks like no other."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
-
-
-def steps_of(examples: int, recipe: Recipe) -> int:
-    """Return the steps of an epoch; a last batch of one is left out: norms need two."""
-    full, rest = divmod(examples, recipe.batch_size)
-    return full + (rest > 1)
-
-
-def epoch_of_batches(
-    splits: Splits, case: Case, seed: int, number: int, device: torch.device
-) -> Iterator[Batch]:
-    """Yield the training batches of one epoch; every draw follows from (seed, epoch)."""
-    drawn = seed_of(seed, number)
-    torch.manual_seed(drawn)  # for dropout
-    generator = torch.Generator().manual_seed(drawn)
-    order = torch.randperm(len(splits.train), generator=generator).numpy()
-    size = case.recipe.batch_size
-    for step in range(steps_of(len(order), case.recipe)):
-        chosen = order[step * size : (step + 1) * size]
-        yield batch_of(splits.train, chosen, splits, case, device, generator)
-
-
-def batch_of(
-    split: Split,
-    chosen: np.ndarray,
-    splits: Splits,
-    case: Case,
-    device: torch.device,
-    generator: torch.Generator | None = None,
-) -> Batch:
-    """Return the chosen examples as the case's task feeds them to a net."""
-    task = TASKS[case.task]
-    made: Batch = task.batch(split, chosen, splits, case.recipe, device, generator)
-    return made
-
-
 def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
     """Compute in the recipe's precision for this kind of device."""
     lower = precision_on(device, recipe) == "bfloat16"
@@ -290,31 +250,28 @@ def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
 
 def precision_on(device: torch.device, recipe: Recipe) -> str:
     """Return the recipe's precision for this kind of device."""
-    return recipe.precision_cuda if device.type == "cuda" else recipe.precision
+    if device.type == "cuda":
+        return recipe.precision_cuda
+    saves = device.type == "cpu" and computes_bfloat16()
+    return recipe.precision if saves else "float32"
 
 
-def predict(
-    net: nn.Module, split: Split, splits: Splits, case: Case, device: torch.device
-) -> Batch:
+def predict(net: nn.Module, feed: Feed, recipe: Recipe) -> Batch:
     """Return the net's outputs and the targets for all examples of a split, in order."""
     net.eval()
     outputs, targets = [], []
     with torch.inference_mode():
-        for start in range(0, len(split), EVALUATION_BATCH):
-            chosen = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            inputs, wanted = batch_of(split, chosen, splits, case, device)
-            with precise(device, case.recipe):
+        for inputs, wanted in all_in_order(feed):
+            with precise(inputs.device, recipe):
                 outputs.append(net(inputs).float())
             targets.append(wanted)
     return torch.cat(outputs), torch.cat(targets)
 
 
-def evaluate(
-    net: nn.Module, split: Split, splits: Splits, case: Case, device: torch.device
-) -> tuple[float, float | None]:
+def evaluate(net: nn.Module, feed: Feed, case: Case) -> tuple[float, float | None]:
     """Return loss and accuracy on a split; no accuracy for a forecast."""
     task = TASKS[case.task]
-    outputs, targets = predict(net, split, splits, case, device)
+    outputs, targets = predict(net, feed, case.recipe)
     hits = task.hits(outputs, targets)
     loss = task.loss(outputs, targets).item()
     return loss, None if hits is None else hits.item() / len(targets)

@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 from amlnn_models import cells
 
-KINDS = {"gru": (nn.GRU, cells.GRU), "rnn": (nn.RNN, cells.RNN)}
+KINDS = {
+    "gru": (nn.GRU, cells.GRU),
+    "rnn": (nn.RNN, cells.RNN),
+}
 SHAPES = {
     "one layer": {},
     "two layers": {"num_layers": 2},
@@ -91,3 +94,51 @@ def test_weights_are_drawn_as_torch_draws_them(kind):
 
     assert [*theirs] == [*ours]
     assert all(map(torch.equal, theirs.values(), ours.values()))
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("kind", [cells.GRU, cells.RNN, cells.LSTM])
+def test_final_states_can_be_had_alone(kind, shape):
+    """They, and the gradients that they give, are those that the whole answer holds."""
+    torch.manual_seed(0)
+    net = kind(2, 5, batch_first=True, **shape)
+    inputs = torch.randn(4, 6, 2)
+    whole = flat(net(inputs)[1])[0]
+    alone = net.final(inputs)
+    found, expected = (
+        torch.autograd.grad(states.square().sum(), [*net.parameters()])
+        for states in (alone, whole)
+    )
+
+    assert torch.equal(alone, whole)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_passes_do_not_share_what_they_compute_in(kind):
+    """A second pass, of the same shape, before the first one's way back changes nothing."""
+    torch.manual_seed(0)
+    net = KINDS[kind][1](2, 5, batch_first=True)
+    one, other = torch.randn(2, 4, 6, 2)
+    expected = torch.autograd.grad(net(one)[0].square().sum(), [*net.parameters()])
+    first = net(one)[0].square().sum()
+    net(other)
+    second = net(other)[0].square().sum()
+    found = torch.autograd.grad(first, [*net.parameters()], retain_graph=True)
+    again = torch.autograd.grad(first, [*net.parameters()])
+    second.backward()
+
+    assert all(map(torch.equal, found, expected))
+    assert all(map(torch.equal, again, expected))
+
+
+def test_buffers_are_used_again():
+    """As many passes as one likes need the room of those that are remembered at a time."""
+    net, inputs = cells.GRU(2, 5, batch_first=True), torch.randn(3, 7, 2)
+    for _ in range(5):
+        net.final(inputs).sum().backward()
+
+    (free,) = (
+        free for key, free in cells.FREE.items() if key[:5] == (cells.GRUBuffers, 5, 7, 2, 3)
+    )
+    assert 1 <= len(free) <= 2

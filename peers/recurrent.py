@@ -1,0 +1,112 @@
+"""Recurrent nets as this project trains them, with its own cells or with torch's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from itertools import product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+import amlnn_models
+from amlnn_datasets import series
+from amlnn_models import cells
+from peers.workers import serve
+from pytest_amlnn import forecast, training
+from pytest_amlnn.case import Case, discover
+from pytest_amlnn.checkpoint import State
+from pytest_amlnn.clock import Stopwatch
+from pytest_amlnn.device import settled
+from pytest_amlnn.optimization import optimizer_of
+from pytest_amlnn.progress import Silent
+
+CPU = torch.device("cpu")
+MODELS = ("lstm", "gru", "birnn", "deep_rnn")
+SIZES = (1000, 3000)
+SEEDS = (0, 1, 2)
+PARTS = ("train", "validation", "test")
+
+
+@cache
+def case_of(model: str, size: int) -> Case:
+    """Return the case of the seed profile: window 50, 50 units, batch 32, 10 epochs."""
+    (found,) = (
+        case
+        for case in discover(amlnn_models)
+        if (case.profile, case.model, case.size) == ("seed", model, size)
+    )
+    return found
+
+
+def save_series(file: Path) -> dict[str, Any]:
+    """Write the windows that the nets are fed, and return what else a peer has to know."""
+    arrays = {}
+    for size, seed in product(SIZES, SEEDS):
+        case = case_of("gru", size)
+        splits = series.splits(**case.data, seed=seed)  # type: ignore[arg-type]
+        for part in PARTS:
+            split = getattr(splits, part)
+            feed = forecast.feed(split, splits, case.recipe, CPU)
+            inputs, targets = feed.batch(torch.arange(feed.count))
+            arrays |= {
+                f"{size}-{seed}-{part}-x": inputs.numpy(),
+                f"{size}-{seed}-{part}-y": targets.numpy(),
+            }
+        arrays[f"{size}-{seed}-scale"] = np.asarray(splits.scale)
+    np.savez(file, **arrays)
+    recipe = case.recipe
+    return {
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "learning_rate": recipe.learning_rate,
+        "warmup": recipe.warmup,
+        "clip_norm": recipe.clip_norm,
+        "units": 50,
+    }
+
+
+def epoch_of(model: str, own: bool) -> Callable[[], float]:
+    """Return what trains one epoch on 3,000 points, and says how long a step took."""
+    case = replace(case_of(model, 3000), repeats=1)
+    splits = series.splits(**case.data, seed=0)  # type: ignore[arg-type]
+    feed = forecast.feed(splits.train, splits, case.recipe, CPU)
+    original = cells.fits
+    torch.manual_seed(0)
+    net = case.build(1)
+    state = State(
+        net=net, optimizer=optimizer_of(net, case.recipe), best={}, watch=Stopwatch(CPU)
+    )
+
+    def epoch() -> float:
+        cells.fits = original if own else (lambda *_: False)
+        start = perf_counter()
+        trained = training.train_epoch(state, feed, case, 0, 1, Silent())
+        return (perf_counter() - start) / trained.steps
+
+    return epoch
+
+
+ready: dict[str, Callable[[], float]] = {}
+
+
+def prepare(model: str) -> None:
+    """Build and warm up."""
+    own = os.environ.get("PEERS_CELLS") != "torch"
+    ready["epoch"] = epoch_of(model, own)
+    epoch()
+
+
+def epoch() -> float:
+    """Return the seconds of a training step, over one epoch."""
+    with settled(CPU, 1):
+        return ready["epoch"]()
+
+
+if __name__ == "__main__":
+    serve({"prepare": prepare, "epoch": epoch})
