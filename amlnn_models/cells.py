@@ -43,7 +43,7 @@ def fits(cells: nn.RNNBase, inputs: Tensor) -> bool:
 
 def layers(
     cells: nn.RNNBase, layer: type[torch.autograd.Function], inputs: Tensor, *, whole: bool
-) -> tuple[Any, Any]:
+) -> tuple[Tensor | None, Tensor]:
     """Run all layers and directions, and return what torch's module would.
 
     Without `whole` the outputs of the last layer are left out.
@@ -57,7 +57,7 @@ def layers(
         for way in ways:
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
             weights = [getattr(cells, f"{name}_l{depth}{way}") for name in names]
-            states, last = layer.apply(flow.flip(0) if way else flow, wanted, *weights)  # type: ignore[no-untyped-call]
+            states, last = layer.apply(flow.flip(0) if way else flow, wanted, *weights)
             finals.append(last.T)
             outputs.append(states.flip(0) if way and wanted else states)
         if wanted:
@@ -205,7 +205,8 @@ class RNN(nn.RNN):
     def final(self, inputs: Tensor) -> Tensor:
         """Return the final states alone (layers and ways, n, hidden): that is less to do."""
         if not fits(self, inputs):
-            return super().forward(inputs)[1]
+            states: Tensor = self(inputs)[1]
+            return states
         return layers(self, RNNLayer, inputs, whole=False)[1]
 
 
@@ -313,7 +314,8 @@ class GRU(nn.GRU):
     def final(self, inputs: Tensor) -> Tensor:
         """Return the final states alone (layers and ways, n, hidden): that is less to do."""
         if not fits(self, inputs):
-            return super().forward(inputs)[1]
+            states: Tensor = self(inputs)[1]
+            return states
         return layers(self, GRULayer, inputs, whole=False)[1]
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from torch import nn
 
-from amlnn_models.depthwise import quick_on_small_maps
 from amlnn_models.pictures import picture_cases
+from amlnn_models.small_maps import quick_on_small_maps
 from pytest_amlnn.case import Recipe
 
 

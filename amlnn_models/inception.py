@@ -10,6 +10,7 @@ from dataclasses import replace
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
+from amlnn_models.small_maps import quick_on_small_maps
 from pytest_amlnn.case import Recipe
 
 SMALLEST = 75
@@ -26,15 +27,14 @@ def inception_v4(outputs: int, resolution: int) -> nn.Module:
 
 
 def inception(name: str, outputs: int, resolution: int) -> nn.Module:
-    """Build timm's net as it is."""
+    """Build timm's net."""
     import timm  # only when a net is built: it takes two seconds
 
     if resolution < SMALLEST:
         raise ValueError(
             f"{name} needs {SMALLEST} pixels or more, the recipe says {resolution}"
         )
-    net: nn.Module = timm.create_model(name, num_classes=outputs)
-    return net
+    return quick_on_small_maps(timm.create_model(name, num_classes=outputs))
 
 
 # SGD leaves these stems, drawn wide by timm, at chance for epochs; AdamW does not

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
+from amlnn_models.small_maps import quick_on_small_maps
 from pytest_amlnn.case import Recipe
 
 
@@ -21,11 +22,10 @@ def resnetv2_50(outputs: int, resolution: int) -> nn.Module:
 
 
 def resnetv2(name: str, outputs: int) -> nn.Module:
-    """Build timm's net as it is."""
+    """Build timm's net."""
     import timm  # only when a net is built: it takes two seconds
 
-    net: nn.Module = timm.create_model(name, num_classes=outputs)
-    return net
+    return quick_on_small_maps(timm.create_model(name, num_classes=outputs))
 
 
 QUICK = Recipe(epochs=3, learning_rate=0.001, optimizer="adamw", resolution=32)

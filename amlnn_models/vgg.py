@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from amlnn_models.pictures import picture_cases
+from amlnn_models.small_maps import quick_on_small_maps
 from pytest_amlnn.case import Recipe
 
 STRIDE = 32
@@ -46,7 +47,8 @@ def vgg(name: str, outputs: int, resolution: int) -> nn.Module:
     """Build timm's net, and fold it."""
     import timm  # only when a net is built: it takes two seconds
 
-    return fold(timm.create_model(name, num_classes=outputs), resolution // STRIDE)
+    net = quick_on_small_maps(timm.create_model(name, num_classes=outputs))
+    return fold(net, resolution // STRIDE)
 
 
 class Dense(nn.Conv2d):

@@ -13,6 +13,7 @@ from statistics import median
 from time import perf_counter
 
 import torch
+from torch.utils import deterministic
 
 PACKAGES = (
     "pytest-amlnn",
@@ -49,12 +50,16 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
     """Compute alike every time, with so many threads; other people's settings come back."""
     threads_before, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     tuned = torch.backends.cudnn.benchmark
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # cuBLAS reads this when its first handle is made, which lies ahead of any run
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
     # 2 is "error"; use_deterministic_algorithms would import torch's compiler, 2 seconds
     torch.set_deterministic_debug_mode(2)
     torch.backends.cudnn.benchmark = False
+    deterministic.fill_uninitialized_memory = (
+        False  # torch's kernels write all that they return
+    )
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
@@ -62,6 +67,7 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
         torch.set_num_threads(threads_before)
         torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 def computes_bfloat16() -> bool:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import amlnn_models
-from amlnn_models import depthwise, inception, vgg
+from amlnn_models import inception, small_maps, vgg
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.training import TASKS
 
@@ -106,6 +106,61 @@ def test_inception_refuses_pictures_that_are_too_small():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding"),
+    [
+        ((1, 1), (3, 3), (1, 1), (1, 1)),
+        ((2, 2), (3, 3), (1, 1), (1, 1)),
+        ((4, 4), (3, 3), (2, 2), (1, 1)),
+        ((5, 6), (3, 3), (2, 2), (0, 1)),
+        ((3, 3), (1, 7), (1, 1), (0, 3)),
+        ((3, 4), (7, 1), (1, 1), (3, 0)),
+        ((7, 7), (1, 1), (2, 2), (0, 0)),
+        ((2, 3), (2, 2), (1, 1), (1, 1)),
+        ((6, 6), (3, 3), (1, 1), (1, 1)),  # oneDNN there, products back
+        ((9, 9), (3, 3), (1, 1), (1, 1)),  # oneDNN both ways
+    ],
+)
+def test_products_on_small_maps_are_the_same_function(
+    size, kernel, stride, padding, bias, layout, monkeypatch
+):
+    """Outputs and all gradients are those of torch's convolution, whatever its shape."""
+    monkeypatch.setattr(small_maps, "MANY_CHANNELS", 5)
+    torch.manual_seed(0)
+    theirs = nn.Conv2d(6, 5, kernel, stride, padding, bias=bias).to(memory_format=layout)
+    ours = small_maps.like(copy.deepcopy(theirs), small_maps.Products)
+    maps = torch.randn(4, 6, *size).to(memory_format=layout)
+    found, expected = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+    answers = ours(found), theirs(expected)
+    for answer in answers:
+        answer.square().sum().backward()
+
+    assert torch.allclose(*answers, atol=1e-5)
+    assert torch.allclose(found.grad, expected.grad, atol=1e-4)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.allclose(one.grad, other.grad, atol=1e-4)
+
+
+def test_products_follow_autocast():
+    """In bfloat16 the answer has its type and its precision, the weights' gradient theirs."""
+    torch.manual_seed(0)
+    theirs = nn.Conv2d(64, 32, 3, padding=1)
+    ours = small_maps.like(copy.deepcopy(theirs), small_maps.Products)
+    maps = torch.randn(4, 64, 2, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ours(maps)
+    found.float().square().sum().backward()
+    exact = theirs(maps)
+    exact.square().sum().backward()
+
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), exact, atol=0.03)
+    assert ours.weight.grad.dtype == torch.float32
+    assert (ours.weight.grad - theirs.weight.grad).norm() < 0.02 * theirs.weight.grad.norm()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(
     ("height", "width", "side"), [(1, 1, 3), (2, 2, 5), (3, 2, 5), (4, 4, 5)]
 )
@@ -113,7 +168,7 @@ def test_depthwise_on_small_maps_is_the_same_function(height, width, side, layou
     """Outputs and both gradients are those of torch's convolution."""
     torch.manual_seed(0)
     theirs = nn.Conv2d(6, 6, side, padding=side // 2, groups=6, bias=False)
-    ours = depthwise.like(copy.deepcopy(theirs))
+    ours = small_maps.like(copy.deepcopy(theirs), small_maps.Depthwise)
     maps = torch.randn(4, 6, height, width).to(memory_format=layout)
     found, expected = maps.clone().requires_grad_(), maps.clone().requires_grad_()
     answers = ours(found), theirs(expected)
@@ -125,15 +180,19 @@ def test_depthwise_on_small_maps_is_the_same_function(height, width, side, layou
     assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-4)
 
 
-def test_depthwise_takes_the_place_of_what_it_computes():
-    """Only depthwise convolutions of stride 1 are replaced; names and weights stay."""
+def test_quick_convolutions_take_the_place_of_what_they_compute():
+    """Of EfficientNet-Lite's, all plain ones and the depthwise ones of stride 1."""
     import timm
 
     theirs = timm.create_model("tf_efficientnet_lite0", num_classes=3)
-    ours = depthwise.quick_on_small_maps(copy.deepcopy(theirs))
-    replaced = [m for m in ours.modules() if isinstance(m, depthwise.Depthwise)]
+    ours = small_maps.quick_on_small_maps(copy.deepcopy(theirs))
+    replaced = [m for m in ours.modules() if isinstance(m, small_maps.Depthwise)]
+    products = [m for m in ours.modules() if isinstance(m, small_maps.Products)]
 
     assert len(replaced) == 12
     assert all(m.stride == (1, 1) and m.groups == m.in_channels for m in replaced)
+    assert len(products) == sum(
+        type(m) is nn.Conv2d and m.groups == 1 for m in theirs.modules()
+    )
     assert [*ours.state_dict()] == [*theirs.state_dict()]
     assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
