@@ -183,6 +183,7 @@ def net(model: str, side: int, rounds: int, folder: Path) -> Row:
                 "prepare",
                 **{"model": model, "resolution": side, "folder": str(folder)},
                 precision=precision,
+                optimizer=facts["optimizer"],
             )
             sides[precision] = partial(theirs, "train", images=IMAGES)
         measured = in_turns(sides, rounds)

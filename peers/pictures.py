@@ -56,7 +56,7 @@ ready: dict[str, Any] = {}
 
 
 def prepare(model: str, resolution: int) -> dict[str, Any]:
-    """Build and warm up; return the operations of one picture and the precision."""
+    """Build and warm up; return the operations of a picture, precision and optimizer."""
     case = case_of(model, resolution)
     ready["case"], ready["state"] = case, state_of(case)
     with settled(CPU, case.recipe.threads):
@@ -66,6 +66,7 @@ def prepare(model: str, resolution: int) -> dict[str, Any]:
     return {
         "flops": size["flops_per_sample"],
         "precision": training.precision_on(CPU, case.recipe),
+        "optimizer": case.recipe.optimizer,
     }
 
 
@@ -87,7 +88,7 @@ def difference(model: str, resolution: int) -> dict[str, float]:
     layer had its part.
     """
     case = case_of(model, resolution)
-    splits = shapes.splits(size=CLASSES, classes=CLASSES, validation=1)
+    splits = shapes.splits(size=4 * CLASSES, classes=CLASSES, validation=1)
     recipe, found = case.recipe, []
     with settled(CPU, recipe.threads):
         feed = classification.feed(splits.train, splits, recipe, CPU)

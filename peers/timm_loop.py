@@ -1,4 +1,4 @@
-"""A plain training loop around a timm model: folder of JPEGs, DataLoader, SGD."""
+"""A plain training loop around a timm model: a folder of JPEGs and a DataLoader."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torchvision.datasets import ImageFolder
 from peers.workers import serve
 
 BATCH = 32
-CLASSES = 40
+CLASSES = 8
 NAMES = {"efficientnet_lite0": "tf_efficientnet_lite0"}
 
 ready: dict[str, Any] = {}
@@ -45,13 +45,17 @@ def endless(folder: str, resolution: int) -> Iterator[tuple[torch.Tensor, torch.
         yield from loader
 
 
-def prepare(model: str, resolution: int, folder: str, precision: str) -> None:
-    """Build and warm up, in this precision."""
+def prepare(model: str, resolution: int, folder: str, precision: str, optimizer: str) -> None:
+    """Build and warm up, in this precision, with torch's optimizer as it comes."""
     net = build(model).train()
+    settings: dict[str, Any] = {"lr": 0.001, "weight_decay": 5e-4}
+    if optimizer == "sgd":
+        settings["momentum"] = 0.9
+    kind = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[optimizer]
     ready.update(
         net=net,
         batches=endless(folder, resolution),
-        optimizer=torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4),
+        optimizer=kind(net.parameters(), **settings),
         precision=precision,
     )
     train(4 * BATCH)

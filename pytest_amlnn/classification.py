@@ -70,7 +70,8 @@ def normalise(pixels: Tensor, recipe: Recipe) -> Tensor:
     size = (recipe.resolution, recipe.resolution)
     if images.shape[2:] == size:
         return images
-    resized = functional.interpolate(images, size, mode="bilinear", antialias=True)
+    shrunk = size < tuple(images.shape[2:])  # there is nothing to smooth in larger pictures
+    resized = functional.interpolate(images, size, mode="bilinear", antialias=shrunk)
     return resized.contiguous(memory_format=torch.channels_last)
 
 

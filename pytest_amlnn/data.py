@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes a while
+    import numpy as np
+    import numpy.typing as npt
 
 
 class DataError(Exception):

@@ -57,9 +57,8 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
     # 2 is "error"; use_deterministic_algorithms would import torch's compiler, 2 seconds
     torch.set_deterministic_debug_mode(2)
     torch.backends.cudnn.benchmark = False
-    deterministic.fill_uninitialized_memory = (
-        False  # torch's kernels write all that they return
-    )
+    # torch's kernels write all that they return; filling it before takes a tenth of a step
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +109,8 @@ def load(path: Path, profile: str) -> tuple[Limit, ...]:
     Raises GateError for a file that cannot be read, is no TOML, or holds a limit
     that nothing could be held against.
     """
+    import tomllib  # only where there is a file: every pytest run loads this module
+
     try:
         text = path.read_text(encoding="utf-8")
         tables = tomllib.loads(text)
@@ -184,6 +184,8 @@ def unknown(limits: Iterable[Limit], tasks: Mapping[str, str], function: str) ->
 
 def hint(name: str, known: list[str]) -> str:
     """Return the known name that comes nearest, as a question."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
 

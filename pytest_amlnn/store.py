@@ -23,8 +23,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from pytest_amlnn import result
 from pytest_amlnn.disk import write
 from pytest_amlnn.result import SCHEMA, Run
@@ -185,6 +183,8 @@ def retry_unlucky(folder: Path) -> None:
 @contextmanager
 def locked(folder: Path, id: str) -> Iterator[None]:
     """Hold a case, so that no two processes compute its runs at the same time."""
+    from filelock import FileLock  # not before it is needed: it takes a while
+
     place = folder / LOCKS
     place.mkdir(parents=True, exist_ok=True)
     with FileLock(place / key(id)):

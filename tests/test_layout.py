@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,24 @@ def test_import_is_light(module):
 
     assert module in loaded
     assert loaded & {"torch", "torchvision", "timm", "scipy.stats", "matplotlib"} == set()
+
+
+def test_pytest_runs_without_a_case_hardly_notice_the_plugin(tmp_path):
+    """Beside pytest and pytest-benchmark it takes 50 ms at most, and not even numpy."""
+    ask = (
+        "import sys, pytest, pytest_benchmark.plugin; from time import process_time as now;"
+        "start = now(); import pytest_amlnn.plugin; end = now();"
+        "print(end - start, 'numpy' in sys.modules)"
+    )
+    compiled = {"PYTHONPYCACHEPREFIX": str(tmp_path), "PYTHONDONTWRITEBYTECODE": ""}
+    command, environment = [sys.executable, "-c", ask], os.environ | compiled
+    said = [
+        subprocess.check_output(command, text=True, env=environment).split()
+        for _ in range(6)  # the first one compiles
+    ]
+
+    assert min(float(seconds) for seconds, _ in said) <= 0.05
+    assert {numpy for _, numpy in said} == {"False"}
 
 
 def test_options_stop_at_the_border():
