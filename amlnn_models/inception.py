@@ -39,7 +39,15 @@ def inception(name: str, outputs: int, resolution: int) -> nn.Module:
 
 # SGD leaves these stems, drawn wide by timm, at chance for epochs; AdamW does not
 QUICK = Recipe(epochs=2, learning_rate=0.002, optimizer="adamw", resolution=SMALLEST)
-SEED = replace(QUICK, epochs=5, patience=2, learning_rate=0.001, weight_decay=0.05, flip=True)
+SEED = replace(
+    QUICK,
+    epochs=5,
+    patience=2,
+    learning_rate=0.001,
+    weight_decay=0.05,
+    flip=True,
+    precision="bfloat16",
+)
 FULL = replace(SEED, epochs=60, patience=8, batch_size=64, label_smoothing=0.1, shift=6)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 

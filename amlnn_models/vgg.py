@@ -106,6 +106,7 @@ SEED = replace(
     resolution=64,
     weight_decay=5e-4,
     flip=True,
+    precision="bfloat16",
 )
 FULL = replace(
     SEED, epochs=60, patience=8, batch_size=64, learning_rate=0.04, label_smoothing=0.1, shift=6

@@ -1,6 +1,9 @@
 """Compare in turns, print the tables, and write what was measured.
 
-python -m peers [--json FILE] [--rounds N] [--only cells experiment pictures size]
+    python -m peers [--json FILE] [--rounds N] [--only PART ...] [--nets NET ...]
+
+Parts are `cells`, a training step of each; `experiment`, the whole recurrent one; `pictures`,
+convolutional nets; `size`, what a picture costs among few and many.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ from peers.workers import ROOT, worker
 from pytest_amlnn.device import computes_bfloat16, processor, version_of
 
 PACKAGES = ("torch", "timm", "keras", "jax", "tensorflow", "tensorflow-cpu", "numpy")
-NETS = (("vgg19", 64), ("resnetv2_50", 64), ("inception_v4", 75), ("efficientnet_lite0", 128))
+NETS = {"vgg19": 64, "resnetv2_50": 64, "inception_v4": 75, "efficientnet_lite0": 128}
+"""And the pixels of a side."""
 IMAGES = 160
 """Pictures of one turn."""
 
@@ -155,11 +159,11 @@ def experiment(rounds: int, series: Path, settings: Mapping[str, Any], scratch: 
     return rows
 
 
-def pictures(rounds: int, scratch: Path) -> Rows:
+def pictures(nets: Sequence[str], rounds: int, scratch: Path) -> Rows:
     """Count pictures a second: ours, a plain timm loop, and the floor of the same minutes."""
     folder = scratch / "pictures"
     save_pictures(folder)
-    return [net(*which, rounds, folder) for which in NETS]
+    return [net(model, NETS[model], rounds, folder) for model in nets]
 
 
 def net(model: str, side: int, rounds: int, folder: Path) -> Row:
@@ -263,6 +267,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
     parts = ("cells", "experiment", "pictures", "size")
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--nets", nargs="+", choices=NETS, default=[*NETS])
     arguments = parser.parse_args()
     found: dict[str, Any] = {"machine": machine()}
     with tempfile.TemporaryDirectory() as name:
@@ -277,7 +282,7 @@ def main() -> None:
         measures: dict[str, Callable[[], Rows]] = {
             "cells": lambda: cells(rounds, series, settings),
             "experiment": lambda: experiment(rounds, series, settings, scratch),
-            "pictures": lambda: pictures(rounds, scratch),
+            "pictures": lambda: pictures(arguments.nets, rounds, scratch),
             "size": lambda: size(rounds),
         }
         for part in arguments.only:

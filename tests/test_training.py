@@ -205,3 +205,17 @@ def test_flops_count_two_per_multiply_add():
 
     assert run.metrics["flops_per_sample"] == 2 * 192 * 3
     assert run.metrics["parameters"] == 192 * 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("native", "precision"), [(True, "bfloat16"), (False, "float32")], ids=["native", "none"]
+)
+def test_lower_precision_is_used_where_the_processor_has_it(native, precision, monkeypatch):
+    """The record says in which precision a recipe's bfloat16 was computed; both ways learn."""
+    monkeypatch.setattr(training, "computes_bfloat16", lambda: native)
+    run = train(small_case(epochs=6, precision="bfloat16"))
+    full = train(small_case(epochs=6))
+
+    assert (run.precision, full.precision) == (precision, "float32")
+    assert run.metrics["test_accuracy"] > 0.8
+    assert (run.metrics["test_loss"] == full.metrics["test_loss"]) == (not native)
