@@ -110,6 +110,8 @@ class Buffers:
 
 FREE: defaultdict[object, list[Any]] = defaultdict(list)
 """Buffers that no pass is using, by kind and shape."""
+SHAPES_KEPT = 12
+"""As many as a case needs: full and last batches of three splits, on two layers."""
 
 
 class Lease:
@@ -117,6 +119,8 @@ class Lease:
 
     def __init__(self, kind: type[Buffers], flow: Tensor, hidden: int) -> None:
         self.key = (kind, hidden, *flow.shape, flow.dtype)
+        while len(FREE) > SHAPES_KEPT:
+            del FREE[next(iter(FREE))]  # of a case before this one, probably
         free, (steps, inputs, n) = FREE[self.key], flow.shape
         with torch.inference_mode(False):  # training may get them later
             self.buffers: Any = free.pop() if free else kind(hidden, steps, inputs, n, flow)

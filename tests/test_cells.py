@@ -142,3 +142,12 @@ def test_buffers_are_used_again():
         free for key, free in cells.FREE.items() if key[:5] == (cells.GRUBuffers, 5, 7, 2, 3)
     )
     assert 1 <= len(free) <= 2
+
+
+def test_buffers_of_other_shapes_are_given_up():
+    """A long session of many cases keeps the room of a few."""
+    net = cells.GRU(2, 5, batch_first=True)
+    for count in range(1, 2 * cells.SHAPES_KEPT):
+        net.final(torch.randn(count, 7, 2)).sum().backward()
+
+    assert len(cells.FREE) <= cells.SHAPES_KEPT + 1

@@ -58,6 +58,7 @@ def test_stated_operations_are_about_right(case):
     assert case.flops == pytest.approx(count.get_total_flops(), rel=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
 def test_weights_follow_from_the_seed(case):
     """Equal global seeds draw equal weights, other seeds draw others."""

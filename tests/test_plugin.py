@@ -54,6 +54,7 @@ def test_numbers_are_the_same_however_pytest_runs(run, benchmarks):
     assert found["test_small[two]"] == numbers(again)["test_small[two]"]
 
 
+@pytest.mark.slow
 def test_first_seed_is_an_option(run, benchmarks):
     """Runs use --amlnn-seed and the seeds that follow."""
     run("--amlnn-seed=5", "-k", "one")
@@ -281,6 +282,7 @@ def test_plan_is_written_before_training(benchmarks):
     assert [case["id"] for case in plain["missing"]] == ["test_small[one]", "test_small[two]"]
 
 
+@pytest.mark.slow
 def test_case_that_cannot_run_here_is_skipped_with_the_reason(run, benchmarks):
     """What a conftest.py says of a case stands on the terminal, in plan and summary."""
     benchmarks.makeconftest(
