@@ -54,7 +54,7 @@ def clip(parameters: Sequence[nn.Parameter], limit: float | None) -> Tensor:
     gradients = [p.grad for p in parameters if p.grad is not None]
     if sum(gradient.numel() for gradient in gradients) < FEW_WEIGHTS:
         # one copy of a small net's gradient takes less time than a call for each part
-        norm = nn.utils.get_total_norm([nn.utils.parameters_to_vector(gradients)])
+        norm = nn.utils.get_total_norm([torch.cat([g.flatten() for g in gradients])])
     else:
         norm = nn.utils.get_total_norm(gradients)
     if limit is not None:

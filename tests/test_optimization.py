@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_cases import linear
+from torch import nn
 
 from pytest_amlnn import optimization
 from pytest_amlnn.case import Recipe
@@ -54,3 +55,20 @@ def test_gradient_is_clipped():
     assert optimization.clip(list(net.parameters()), None).item() == pytest.approx(
         0.5, rel=1e-4
     )
+
+
+@pytest.mark.parametrize("few", [0, 10**9], ids=["part by part", "in one copy"])
+def test_gradient_is_clipped_to_the_limit(few, monkeypatch):
+    """The norm is that of all weights, however they lie; afterwards it is the limit."""
+    monkeypatch.setattr(optimization, "FEW_WEIGHTS", few)
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    net.to(memory_format=torch.channels_last)
+    net(torch.randn(5, 3, 4, 4)).square().sum().backward()
+    parameters = [*net.parameters()]
+    expected = sum(p.grad.square().sum() for p in parameters).sqrt()
+    found = optimization.clip(parameters, 0.25)
+    clipped = sum(p.grad.square().sum() for p in parameters).sqrt()
+
+    assert torch.allclose(found, expected)
+    assert torch.allclose(clipped, torch.tensor(0.25))
