@@ -364,7 +364,7 @@ def test_two_items_of_one_name_are_refused(benchmarks):
 def test_plugin_is_silent_where_there_is_no_case(pytester):
     """In a repository without cases it prints nothing, writes nothing, fails nothing."""
     pytester.makepyfile("def test_other(): pass")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider")
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
 
     result.assert_outcomes(passed=1)
     assert "amlnn" not in result.stdout.str().replace("amlnn-0", "")
