@@ -1,32 +1,57 @@
 """torch's recurrent cells, computed on the CPU with as few calls as possible.
 
 At the size of these nets a step of torch's own cells is spent on calls and on copies, not on
-arithmetic. Here a layer is one function. What all steps need lies in buffers whose views are
-made once: the state, a row of ones and the inputs under each other, so that one product a step
-gives all sums, and one product for all steps gives all gradients of weights and biases. The
-factors of the way back are computed for all steps together. The numbers are torch's but for
-rounding.
+arithmetic. Here a layer, both of its ways at once, is one function. All that it needs lies in
+buffers whose views are made once: the state, a row of ones and the inputs under each other, so
+that one product a step gives all sums, and one product for all steps gives all gradients of
+weights and biases. The factors of the way back are computed for all steps together. The numbers
+are torch's but for rounding.
 
-Features come first, then time, then the batch: (features, time, n). States are kept as
-(1 + state) / 2 while a loop runs: tanh(x) is 2 sigmoid(2 x) - 1, torch's sigmoid takes less
-than half the time of its tanh, and the rest of that formula goes into the weights beforehand.
+Time comes first, then the ways, then features, then the batch: (time, ways, features, n).
+Instead of a state its half, (1 + state) / 2, is kept: tanh(x) is 2 sigmoid(2 x) - 1, and
+torch's sigmoid takes less than half the time of its tanh. The weights are prepared for that by
+one linear map, and their gradients come back through its transpose.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+PARAMETERS = ("weight_hh", "bias_hh", "bias_ih", "weight_ih")
 sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
 """Of (gradient, sigmoid, grad_input=where to): gradient * sigmoid * (1 - sigmoid)."""
-tanh_slope = torch.ops.aten.tanh_backward.grad_input
-"""Of (gradient, tanh, grad_input=where to): gradient * (1 - tanh ** 2)."""
+
+
+class RNN(nn.RNN):
+    """Simple recurrent cells, one or more layers, one way or both."""
+
+    def final(self, inputs: Tensor) -> Tensor:
+        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
+        return final_states(self, SimplePass, inputs)
+
+
+class GRU(nn.GRU):
+    """Gated recurrent units, one or more layers, one way or both."""
+
+    def final(self, inputs: Tensor) -> Tensor:
+        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
+        return final_states(self, GatedPass, inputs)
+
+
+class LSTM(nn.LSTM):
+    """Long short-term memory as torch has it: one call of oneDNN, and faster than this way."""
+
+    def final(self, inputs: Tensor) -> Tensor:
+        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
+        states: Tensor = self(inputs)[1][0]
+        return states
 
 
 def fits(cells: nn.RNNBase, inputs: Tensor) -> bool:
@@ -41,71 +66,74 @@ def fits(cells: nn.RNNBase, inputs: Tensor) -> bool:
     )
 
 
-def layers(
-    cells: nn.RNNBase, layer: type[torch.autograd.Function], inputs: Tensor, *, whole: bool
-) -> tuple[Tensor | None, Tensor]:
-    """Run all layers and directions, and return what torch's module would.
-
-    Without `whole` the outputs of the last layer are left out.
-    """
-    flow = inputs.permute(1, 2, 0)
-    finals = []
+def final_states(cells: nn.RNN | nn.GRU, kind: type[Pass], inputs: Tensor) -> Tensor:
+    """Return what torch's module has for final states."""
+    if not fits(cells, inputs):
+        states: Tensor = cells(inputs)[1]
+        return states
+    flow, finals = inputs.permute(1, 2, 0), []
     ways = ("", "_reverse") if cells.bidirectional else ("",)
     for depth in range(cells.num_layers):
-        wanted = whole or depth + 1 < cells.num_layers
-        outputs = []
-        for way in ways:
-            names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            weights = [getattr(cells, f"{name}_l{depth}{way}") for name in names]
-            states, last = layer.apply(flow.flip(0) if way else flow, wanted, *weights)
-            finals.append(last.T)
-            outputs.append(states.flip(0) if way and wanted else states)
-        if wanted:
-            flow = torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]
-    return flow.permute(2, 0, 1) if whole else None, torch.stack(finals)
+        weights = [
+            getattr(cells, f"{name}_l{depth}{way}") for way in ways for name in PARAMETERS
+        ]
+        flow, final = Layer.apply(flow, kind, depth + 1 < cells.num_layers, *weights)
+        finals.append(final)
+    return torch.cat(finals).transpose(1, 2)
+
+
+class Layer(torch.autograd.Function):
+    """One layer of cells of any kind."""
+
+    @staticmethod
+    def forward(
+        context: Any, flow: Tensor, kind: type[Pass], whole: bool, *weights: Tensor
+    ) -> Any:
+        """Map inputs (time, features, n) to all states, if wanted, and the final ones.
+
+        They are (time, ways * hidden, n) and (ways, hidden, n). The weights come in the
+        order of PARAMETERS, way by way.
+        """
+        hidden, ways = weights[0].shape[1], len(weights) // len(PARAMETERS)
+        columns = [weight if weight.ndim > 1 else weight[:, None] for weight in weights]
+        matrices = torch.cat(columns, 1).view(len(columns[0]), ways, -1)
+        context.weights = matrices.transpose(0, 1)
+        context.lease = Lease(kind, flow, hidden, ways)
+        made = context.lease.buffers
+        made.run(context.weights)
+        context.set_materialize_grads(False)
+        states = torch.cat(in_time_order(made.after), 1).mul_(2).sub_(1) if whole else None
+        return states, made.after[-1].mul(2).sub_(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, outer: Tensor | None, last: Tensor | None) -> Any:
+        """Return the gradients of inputs and weights."""
+        made, weights = context.lease.buffers, context.weights
+        hidden = made.hidden
+        carry = torch.zeros_like(made.after[0]) if last is None else last.clone()
+        outers: Sequence[Any] = [None] * len(made.nexts)
+        if outer is not None:
+            parts = in_time_order(outer.reshape(len(outer), -1, hidden, outer.shape[2]))
+            outers = by_step(torch.stack(parts, 1))[::-1]
+        made.run_back(weights[..., :hidden], carry.squeeze(0), outers)
+        gradients = [
+            part
+            for way in made.summed()
+            for part in (
+                way[:, :hidden],
+                way[:, hidden],
+                way[:, hidden + 1],
+                way[:, hidden + 2 :],
+            )
+        ]
+        inputs = None
+        if context.needs_input_grad[0]:
+            inputs = sum(in_time_order(made.outward(weights[..., hidden + 2 :])))
+        return inputs, None, None, *gradients
 
 
 # buffers
-
-
-class Buffers:
-    """What one pass over a batch is computed in, and the views of its steps."""
-
-    gates: int
-    """Blocks of rows that a product gives."""
-    start = 0.0
-    """What a state of zero is kept as while the loop runs."""
-
-    def __init__(self, hidden: int, steps: int, inputs: int, n: int, like: Tensor) -> None:
-        # of each step: the state before it, ones for the biases, and its inputs
-        self.fed = like.new_ones(steps + 1, hidden + 1 + inputs, n)
-        self.inputs = self.fed[:steps, hidden + 1 :]
-        self.before, self.after = self.fed[:steps, :hidden], self.fed[1:, :hidden]
-        self.sums = like.new_zeros(steps, self.gates, hidden, n)
-        self.feeds, self.nexts = self.fed[:steps].unbind(0), self.after.unbind(0)
-
-    @cached_property
-    def factors(self) -> Tensor:
-        """Of every sum the gradient's factor that lies in its own step."""
-        return torch.zeros_like(self.sums)
-
-    @cached_property
-    def changes(self) -> Tensor:
-        """Of every sum its gradient, but for a factor that is the same for a whole gate."""
-        return torch.zeros_like(self.sums)
-
-    def summed(self, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of recurrent weights, biases and input weights.
-
-        They are the sums over steps and batch of changes, scaled row by row, times states,
-        ones and inputs.
-        """
-        changes, fed = self.changes.flatten(1, 2), self.fed[:-1]
-        rows, columns = (part.transpose(0, 1).flatten(1) for part in (changes, fed))
-        hidden = self.sums.shape[2]
-        product = scale[:, None] * (rows @ columns.T)
-        by_states, by_ones, by_inputs = product.tensor_split((hidden, hidden + 1), 1)
-        return by_states, by_ones[:, 0], by_inputs
 
 
 FREE: defaultdict[object, list[Any]] = defaultdict(list)
@@ -117,216 +145,215 @@ SHAPES_KEPT = 12
 class Lease:
     """Buffers, until nothing remembers the pass that they were taken for."""
 
-    def __init__(self, kind: type[Buffers], flow: Tensor, hidden: int) -> None:
-        self.key = (kind, hidden, *flow.shape, flow.dtype)
+    def __init__(self, kind: type[Pass], flow: Tensor, hidden: int, ways: int) -> None:
+        self.key = (kind, hidden, ways, *flow.shape, flow.dtype)
         while len(FREE) > SHAPES_KEPT:
             del FREE[next(iter(FREE))]  # of a case before this one, probably
-        free, (steps, inputs, n) = FREE[self.key], flow.shape
+        free = FREE[self.key]
         with torch.inference_mode(False):  # training may get them later
-            self.buffers: Any = free.pop() if free else kind(hidden, steps, inputs, n, flow)
-        self.buffers.inputs.copy_(flow)
-        self.buffers.before[0] = kind.start
+            self.buffers: Any = free.pop() if free else kind(flow, hidden, ways)
+        for way, inputs in enumerate(self.buffers.inputs.unbind(1)):
+            inputs.copy_(flow.flip(0) if way else flow)
 
     def __del__(self) -> None:
         FREE[self.key].append(self.buffers)
 
 
-def unhalved(states: Tensor) -> None:
-    """Bring back to their own scale what was kept as (1 + state) / 2."""
-    states.mul_(2).sub_(1)
+class Pass:
+    """What one pass over a batch is computed in, and the views of its steps.
+
+    s is what is kept of a state h: s = (1 + h) / 2. Sums are weights @ [h, 1, 1, inputs], with
+    a one for each bias; that is weights @ spread @ [s, 1, inputs].
+    """
+
+    times: ClassVar[tuple[float, ...]]
+    """By what the weights of each gate are multiplied."""
+    slopes: ClassVar[tuple[float, ...]]
+    """By what each gate's changes are to be multiplied to be the gradients of its sums."""
+    others: ClassVar[int] = 0
+    """Blocks of changes that come before those of the gates."""
+
+    def __init__(self, flow: Tensor, hidden: int, ways: int) -> None:
+        steps, inputs, n = flow.shape
+        self.hidden = hidden
+        # of each step: the state before it, ones for the biases, and its inputs
+        self.fed = flow.new_ones(steps + 1, ways, hidden + 1 + inputs, n)
+        self.fed[0, :, :hidden] = 0.5
+        self.inputs = self.fed[:steps, :, hidden + 1 :]
+        self.before, self.after = self.fed[:steps, :, :hidden], self.fed[1:, :, :hidden]
+        self.spread = flow.new_zeros(hidden + 2 + inputs, hidden + 1 + inputs)
+        self.spread[:hidden, :hidden].fill_diagonal_(2)
+        self.spread[:hidden, hidden] = -1
+        self.spread[hidden, hidden] = 1
+        self.spread[hidden + 1 :, hidden:].fill_diagonal_(1)
+        self.factor, self.scale = (
+            flow.new_tensor(each).repeat_interleave(hidden)[:, None]
+            for each in (self.times, self.slopes)
+        )
+        blocks = self.others + len(self.times)
+        self.factors = flow.new_zeros(steps, ways, blocks, hidden, n)
+        self.changes = torch.zeros_like(self.factors)
+        # products of one way alone are those of plain matrices
+        self.product = torch.bmm if ways > 1 else torch.mm
+        self.feeds, self.nexts = by_step(self.fed[:steps]), by_step(self.after)
+
+    def run(self, weights: Tensor) -> None:
+        """Go through all steps with weights (ways, gates * hidden, hidden + 2 + inputs)."""
+        raise NotImplementedError
+
+    def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
+        """Find all changes.
+
+        `carry` is the gradient of the last state, and what it becomes step by step; `outer`
+        are those of each state from outside, or None.
+        """
+        raise NotImplementedError
+
+    def prepared(self, weights: Tensor) -> Tensor:
+        """Return the matrix that gives a step's sums from what it is fed."""
+        matrix = (self.factor * weights) @ self.spread
+        return matrix.squeeze(0)
+
+    def way_back(self, recurrent: Tensor) -> Tensor:
+        """Return the matrix that gives a state's gradient from the changes after it."""
+        return (self.scale * recurrent).mT.contiguous().squeeze(0)
+
+    def summed(self) -> Tensor:
+        """Return the gradients of the weights, the sums over all steps and the batch."""
+        fed, changes = batched(self.fed[:-1]), batched(self.changes.flatten(2, 3))
+        of_fed: Tensor = fed @ changes.mT
+        return self.scale * (of_fed.mT @ self.spread.T)
+
+    def outward(self, weight: Tensor) -> Tensor:
+        """Return the gradients of the inputs (time, ways, features, n), as each way read."""
+        back: Tensor = (self.scale * weight).mT @ self.changes.flatten(2, 3)
+        return back
 
 
-def back_in_time(*parts: Sequence[Tensor], outer: Tensor | None) -> Iterator[Any]:
-    """Yield the views of each step, last step first, with the gradient from outside."""
-    outers = [None] * len(parts[0]) if outer is None else outer.unbind(0)
-    return zip(*map(reversed, parts), reversed(outers), strict=True)
+def by_step(of_all: Tensor) -> tuple[Tensor, ...]:
+    """Return the views of each step, without the dimension of ways where there is one."""
+    return of_all.squeeze(1).unbind(0)
 
 
-# cells
+def batched(of_all: Tensor) -> Tensor:
+    """Return (time, ways, rows, n) as (ways, rows, time * n)."""
+    return of_all.permute(1, 2, 0, 3).flatten(2)
 
 
-class RNNBuffers(Buffers):
-    """Of simple cells."""
+def in_time_order(of_all: Tensor) -> list[Tensor]:
+    """Return each way's part of (time, ways, rows, n), first things first."""
+    return [part.flip(0) if way else part for way, part in enumerate(of_all.unbind(1))]
 
-    gates, start = 1, 0.5
+
+# kinds
+
+
+class SimplePass(Pass):
+    """Of simple cells: h' = tanh(sum)."""
+
+    times, slopes = (2,), (4,)
+
+    def run(self, weights: Tensor) -> None:
+        """Go through all steps."""
+        matrix, product = self.prepared(weights), self.product
+        for feed, state in zip(self.feeds, self.nexts, strict=True):
+            product(matrix, feed, out=state).sigmoid_()
 
     @cached_property
-    def views(self) -> tuple[Sequence[Tensor], ...]:
-        """Of each step: its factor and its change."""
-        return self.factors[:, 0].unbind(0), self.changes[:, 0].unbind(0)
+    def views(self) -> list[tuple[Tensor, ...]]:
+        """Of each step, last step first: factor and change."""
+        views = (by_step(of_all[:, :, 0]) for of_all in (self.factors, self.changes))
+        return [*zip(*views, strict=True)][::-1]
 
-
-class RNNLayer(torch.autograd.Function):
-    """One layer of simple cells in one direction."""
-
-    @staticmethod
-    def forward(context: Any, flow: Tensor, whole: bool, *weights: Tensor) -> Any:
-        """Map inputs (time, features, n) to all states (time, hidden, n) and the final one."""
-        weight, recurrent, bias, recurrent_bias = weights
-        lease = Lease(RNNBuffers, flow, len(recurrent))
-        buffers = lease.buffers
-        shift = 2 * (bias + recurrent_bias - recurrent.sum(1))
-        matrix = torch.cat((4 * recurrent, shift[:, None], 2 * weight), 1)
-        for feed, state in zip(buffers.feeds, buffers.nexts, strict=True):
-            torch.mm(matrix, feed, out=state).sigmoid_()
-        unhalved(buffers.fed[:, : len(recurrent)])
-        context.lease = lease
-        context.save_for_backward(weight, recurrent)
-        context.set_materialize_grads(False)
-        return buffers.after.clone() if whole else None, buffers.nexts[-1].clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, outer: Tensor | None, last: Tensor | None) -> Any:
-        """Return the gradients of inputs and weights."""
-        weight, recurrent = context.saved_tensors
-        buffers = context.lease.buffers
-        after = buffers.after
-        one = torch.ones((), dtype=after.dtype)
-        torch.addcmul(one, after, after, value=-1, out=buffers.factors[:, 0])
-        carry = torch.zeros_like(after[0]) if last is None else last.clone()
-        back = recurrent.T.contiguous()
-        for factor, change, other in back_in_time(*buffers.views, outer=outer):
+    def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
+        """Find all changes."""
+        one = torch.ones((), dtype=carry.dtype)
+        sigmoid_slope(one, self.after, grad_input=self.factors[:, :, 0])
+        back, product = self.way_back(recurrent), self.product
+        for (factor, change), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
             torch.mul(carry, factor, out=change)
-            torch.mm(back, change, out=carry)
-        needed = context.needs_input_grad[0]
-        inputs = weight.T @ buffers.changes[:, 0] if needed else None
-        by_states, by_bias, by_inputs = buffers.summed(one[None])
-        return inputs, None, by_inputs, by_states, by_bias, by_bias
+            product(back, change, out=carry)
 
 
-class RNN(nn.RNN):
-    """Simple recurrent cells, one or more layers, one way or both."""
+class GatedPass(Pass):
+    """Of gated units: h' = (1 - update) * new + update * h, as torch and cuDNN have them.
 
-    def forward(self, inputs: Tensor, state: Tensor | None = None) -> Any:  # type: ignore[override]
-        """Map (n, time, features) to outputs (n, time, hidden) and the final states."""
-        if state is not None or not fits(self, inputs):
-            return super().forward(inputs, state)
-        return layers(self, RNNLayer, inputs, whole=True)
-
-    def final(self, inputs: Tensor) -> Tensor:
-        """Return the final states alone (layers and ways, n, hidden): that is less to do."""
-        if not fits(self, inputs):
-            states: Tensor = self(inputs)[1]
-            return states
-        return layers(self, RNNLayer, inputs, whole=False)[1]
-
-
-class GRUBuffers(Buffers):
-    """Of gated units; gates lie as (new, reset, update, inputs of new).
-
-    The new state's sum has two parts, of which only the recurrent one is reset.
+    The new state's sum has two parts, of which only the recurrent one is reset. The other one
+    is computed for all steps at once; its changes come first.
     """
 
-    gates, start = 4, 0.5
+    times, slopes, others = (1, 1, 2), (2, 2, 4), 1
 
-    def __init__(self, hidden: int, steps: int, inputs: int, n: int, like: Tensor) -> None:
-        super().__init__(hidden, steps, inputs, n, like)
-        self.steps = [
-            *zip(
-                self.feeds, self.sums[:, :3].flatten(1, 2).unbind(0),
-                self.sums[:, 1:3].unbind(0), *(
-                    part.unbind(0) for part in self.sums.unbind(1)
-                ), self.before.unbind(0), self.nexts, strict=True,
-            )
-        ]  # fmt: skip
+    def __init__(self, flow: Tensor, hidden: int, ways: int) -> None:
+        super().__init__(flow, hidden, ways)
+        steps, _, n = flow.shape
+        self.sums = flow.new_empty(steps, ways, 3 * hidden, n)
+        self.new = flow.new_empty(steps, ways, hidden, n)
+        self.reset, self.update, self.reset_part = self.sums.chunk(3, 2)
+        self.factor = self.factor.repeat(1, self.spread.shape[0])
+        self.factor[2 * hidden :, hidden + 1 :] = 0
+        of_all = (
+            self.fed[:steps], self.sums, self.sums[:, :, : 2 * hidden], self.new,
+            self.reset, self.reset_part, self.before, self.update, self.after,
+        )  # fmt: skip
+        self.steps = [*zip(*map(by_step, of_all), strict=True)]
+
+    def run(self, weights: Tensor) -> None:
+        """Go through all steps."""
+        hidden, product = self.hidden, self.product
+        matrix = self.prepared(weights)
+        fresh = 2 * weights[:, 2 * hidden :, hidden + 1 :]
+        of_inputs = self.fed[:-1, :, hidden:].flatten(0, 1)
+        torch.bmm(fresh.repeat(len(self.steps), 1, 1), of_inputs, out=self.new.flatten(0, 1))
+        for feed, sums, gates, new, reset, part, state, update, following in self.steps:
+            product(matrix, feed, out=sums)
+            gates.sigmoid_()
+            new.addcmul_(reset, part).sigmoid_()
+            torch.lerp(new, state, update, out=following)
 
     @cached_property
-    def views(self) -> tuple[Sequence[Tensor], ...]:
-        """Of each step: factors, changes, the recurrent ones of them, and the update gate."""
-        flat = self.changes.flatten(1, 2)
-        return (
-            self.factors.unbind(0), self.changes.unbind(0),
-            flat[:, : 3 * len(self.sums[0, 0])].unbind(0), self.sums[:, 2].unbind(0),
-        )  # fmt: skip
+    def views(self) -> list[tuple[Tensor, ...]]:
+        """Of each step, last step first: factors, changes, those of the gates, and update."""
+        gates = self.changes[:, :, 1:].flatten(2, 3)
+        views = map(by_step, (self.factors, self.changes, gates, self.update))
+        return [*zip(*views, strict=True)][::-1]
 
-
-class GRULayer(torch.autograd.Function):
-    """One layer of gated units in one direction; the reset gate comes after the product."""
-
-    @staticmethod
-    def forward(context: Any, flow: Tensor, whole: bool, *weights: Tensor) -> Any:
-        """Map inputs (time, features, n) to all states (time, hidden, n) and the final one."""
-        weight, recurrent, bias, recurrent_bias = weights
-        hidden = recurrent.shape[1]
-        lease = Lease(GRUBuffers, flow, hidden)
-        buffers = lease.buffers
-        fed = torch.cat((bias[:, None], weight), 1)
-        fed[2 * hidden :] *= 2
-        buffers.sums[:, 3] = fed[2 * hidden :] @ buffers.fed[:-1, hidden:]
-        shift = (recurrent_bias - recurrent.sum(1))[:, None]
-        matrix = torch.cat((2 * recurrent, shift, torch.zeros_like(weight)), 1)
-        matrix[2 * hidden :] *= 2
-        matrix[: 2 * hidden, hidden:] += fed[: 2 * hidden]
-        matrix = matrix.roll(hidden, 0)
-        for feed, sums, gates, product, reset, update, new, state, following in buffers.steps:
-            torch.mm(matrix, feed, out=sums)
-            gates.sigmoid_()
-            new.addcmul_(reset, product).sigmoid_()
-            torch.lerp(new, state, update, out=following)
-        unhalved(buffers.fed[:, :hidden])
-        unhalved(buffers.sums[:, 3])
-        context.lease = lease
-        context.save_for_backward(weight, recurrent)
-        context.set_materialize_grads(False)
-        return buffers.after.clone() if whole else None, buffers.nexts[-1].clone()
-
-    @staticmethod
-    @once_differentiable
-    def backward(context: Any, outer: Tensor | None, last: Tensor | None) -> Any:
-        """Return the gradients of inputs and weights."""
-        weight, recurrent = context.saved_tensors
-        buffers, hidden = context.lease.buffers, recurrent.shape[1]
-        product, reset, update, new = buffers.sums.unbind(1)
-        by_product, by_reset, by_update, by_new = buffers.factors.unbind(1)
-        scratch = buffers.changes[:, 0]
-        torch.sub(1, update, out=scratch)
-        tanh_slope(scratch, new, grad_input=by_new)
-        torch.sub(buffers.before, new, out=scratch)
-        sigmoid_slope(scratch, update, grad_input=by_update)
-        torch.mul(by_new, product, out=scratch)
-        sigmoid_slope(scratch, reset, grad_input=by_reset)
-        torch.mul(by_new, reset, out=by_product)
-        # products were doubled
-        scale = recurrent.new_tensor((1, 0.5, 1, 1)).repeat_interleave(hidden)
-        carry = torch.zeros_like(buffers.nexts[0]) if last is None else last.clone()
-        back = (scale[: 3 * hidden, None] * recurrent.roll(hidden, 0)).T.contiguous()
-        for factors, changes, inner, gate, other in back_in_time(*buffers.views, outer=outer):
+    def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
+        """Find all changes."""
+        by_new, by_reset, by_update, by_part = self.factors.unbind(2)
+        scratch = self.changes[:, :, 0]
+        torch.sub(1, self.update, out=scratch)
+        sigmoid_slope(scratch, self.new, grad_input=by_new)
+        torch.sub(self.before, self.new, out=scratch)
+        sigmoid_slope(scratch, self.update, grad_input=by_update)
+        torch.mul(by_new, self.reset_part, out=scratch)
+        sigmoid_slope(scratch, self.reset, grad_input=by_reset)
+        torch.mul(by_new, self.reset, out=by_part)
+        back, carried = self.way_back(recurrent), carry.unsqueeze(-3)
+        add_product = carry.baddbmm_ if self.product is torch.bmm else carry.addmm_
+        for (factors, changes, gates, update), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
-            torch.mul(factors, carry, out=changes)
-            carry.mul_(gate).addmm_(back, inner)
-        needed = context.needs_input_grad[0]
-        outward = buffers.changes.flatten(1, 2)[:, hidden:]
-        inputs = (scale[hidden:, None] * weight).T @ outward if needed else None
-        by_states, by_bias, by_inputs = buffers.summed(scale)
-        inner = (part[: 3 * hidden].roll(-hidden, 0) for part in (by_states, by_bias))
-        return inputs, None, by_inputs[hidden:], next(inner), by_bias[hidden:], next(inner)
+            torch.mul(factors, carried, out=changes)
+            carry.mul_(update)
+            add_product(back, gates)
 
+    def summed(self) -> Tensor:
+        """Return the gradients of the weights; those of the new state come by two ways."""
+        hidden = self.hidden
+        fed, changes = batched(self.fed[:-1]), batched(self.changes.flatten(2, 3))
+        of_fed: Tensor = fed @ changes[:, hidden:].mT
+        found = self.scale * (of_fed.mT @ self.spread.T)
+        of_fresh: Tensor = fed[:, hidden:] @ changes[:, :hidden].mT
+        found[:, 2 * hidden :, hidden + 1 :] = 4 * of_fresh.mT
+        return found
 
-class GRU(nn.GRU):
-    """Gated recurrent units, one or more layers, one way or both."""
-
-    def forward(self, inputs: Tensor, state: Tensor | None = None) -> Any:  # type: ignore[override]
-        """Map (n, time, features) to outputs (n, time, hidden) and the final states."""
-        if state is not None or not fits(self, inputs):
-            return super().forward(inputs, state)
-        return layers(self, GRULayer, inputs, whole=True)
-
-    def final(self, inputs: Tensor) -> Tensor:
-        """Return the final states alone (layers and ways, n, hidden): that is less to do."""
-        if not fits(self, inputs):
-            states: Tensor = self(inputs)[1]
-            return states
-        return layers(self, GRULayer, inputs, whole=False)[1]
-
-
-class LSTM(nn.LSTM):
-    """Long short-term memory as torch has it: one call of oneDNN, and faster than this way."""
-
-    def final(self, inputs: Tensor) -> Tensor:
-        """Return the final states alone (layers and ways, n, hidden)."""
-        states: Tensor = self(inputs)[1][0]
-        return states
+    def outward(self, weight: Tensor) -> Tensor:
+        """Return the gradients of the inputs (time, ways, features, n), as each way read."""
+        weight = (self.scale * weight).roll(
+            self.hidden, 1
+        )  # changes of the new state are first
+        back: Tensor = weight.mT @ self.changes[:, :, :3].flatten(2, 3)
+        return back

@@ -17,8 +17,10 @@ import sys
 import tempfile
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import mean, median, stdev
 from time import perf_counter
@@ -33,7 +35,7 @@ from tabulate import tabulate
 from amlnn_datasets import shapes
 from peers import recurrent
 from peers.timm_loop import CLASSES
-from peers.workers import ROOT, worker
+from peers.workers import ROOT, Ask, worker
 from pytest_amlnn.device import computes_bfloat16, processor, version_of
 
 PACKAGES = ("torch", "timm", "keras", "jax", "tensorflow", "tensorflow-cpu", "numpy")
@@ -42,34 +44,53 @@ NETS = {"vgg19": 64, "resnetv2_50": 64, "inception_v4": 75, "efficientnet_lite0"
 IMAGES = 160
 """Pictures of one turn."""
 
+KERAS = ("jax", "tensorflow")
+"""Backends."""
+
+Key = tuple[str, int, int]
+"""Model, points, seed."""
 Row = dict[str, Any]
 Rows = list[Row]
 
 
 def cells(rounds: int, series: Path, settings: Mapping[str, Any]) -> Rows:
-    """Time a training step of each cell: ours, torch's own, Keras on JAX and on TensorFlow."""
+    """Time a training step of each cell: ours, torch's own, Keras on JAX and on TensorFlow.
+
+    Alone first, with whatever cores a side takes; then with two trainings of each side at a
+    time, when a step is half of the time that both take for theirs.
+    """
     rows = []
-    with ExitStack() as stack:
-        ours = {
-            "ours": stack.enter_context(worker("peers.recurrent")),
-            "torch": stack.enter_context(worker("peers.recurrent", PEERS_CELLS="torch")),
+    modules = {
+        "ours": ("peers.recurrent", {}),
+        "torch": ("peers.recurrent", {"PEERS_CELLS": "torch"}),
+        "jax": ("peers.keras_recurrent", {"KERAS_BACKEND": "jax"}),
+        "tensorflow": (
+            "peers.keras_recurrent",
+            {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"},
+        ),
+    }
+    keras = {"series": str(series), "settings": settings}
+    with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
+        sides = {
+            name: [stack.enter_context(worker(module, **environment)) for _ in range(2)]
+            for name, (module, environment) in modules.items()
         }
-        keras = {
-            name: stack.enter_context(
-                worker("peers.keras_recurrent", KERAS_BACKEND=name, TF_CPP_MIN_LOG_LEVEL="2")
-            )
-            for name in ("jax", "tensorflow")
-        }
+
+        def together(pair: Sequence[Ask]) -> float:
+            return mean(pool.map(lambda ask: ask("epoch"), pair)) / len(pair)
+
         for model in recurrent.MODELS:
-            for ask in ours.values():
-                ask("prepare", model=model)
-            for ask in keras.values():
-                ask("prepare", model=model, series=str(series), settings=settings)
-            seconds = in_turns(
-                {name: lambda ask=ask: ask("epoch") for name, ask in (ours | keras).items()},
-                2 * rounds + 1,
-            )
-            rows.append({"cell": model, **times(seconds, "ms a step", 1000)})
+            for name, pair in sides.items():
+                for ask in pair:
+                    ask(
+                        "prepare", model=model, **(keras if "keras" in modules[name][0] else {})
+                    )
+            alone = {name: partial(pair[0], "epoch") for name, pair in sides.items()}
+            both = {name: partial(together, pair) for name, pair in sides.items()}
+            for count, turns in enumerate((alone, both), 1):
+                seconds = in_turns(turns, 2 * rounds + 1)
+                row = {"cell": model, "at a time": count}
+                rows.append(row | times(seconds, "ms a step", 1000))
     return rows
 
 
@@ -93,7 +114,7 @@ def experiment(rounds: int, series: Path, settings: Mapping[str, Any], scratch: 
     """Time the whole recurrent experiment, from the start of the process to its end."""
     written = scratch / "settings.json"
     written.write_text(json.dumps(settings))
-    errors: dict[str, dict[tuple[str, int, int], float]] = {}
+    errors: dict[str, dict[Key, float]] = {}
 
     def ours(workers: int) -> float:
         out = Path(tempfile.mkdtemp(dir=scratch))
@@ -131,32 +152,31 @@ def experiment(rounds: int, series: Path, settings: Mapping[str, Any], scratch: 
         {
             "ours": lambda: ours(2),
             "ours, one process": lambda: ours(0),
-            "jax": lambda: keras("jax"),
-            "tensorflow": lambda: keras("tensorflow"),
+            **{backend: partial(keras, backend) for backend in KERAS},
         },
         rounds,
     )
-    rows = [{"experiment": "4 cells, 2 sizes, 3 seeds", **times(measured, "s", 1)}]
-    for backend in ("jax", "tensorflow"):
-        for model in recurrent.MODELS:
-            ratios = [
-                math.log(error / errors["ours"][key])
-                for key, error in errors[backend].items()
-                if key[0] == model
-            ]
-            half = student.ppf(0.975, len(ratios) - 1) * stdev(ratios) / len(ratios) ** 0.5
-            low, high = math.exp(mean(ratios) - half), math.exp(mean(ratios) + half)
-            rows.append(
-                {
-                    "quality": model,
-                    "against": backend,
-                    "their error / ours": math.exp(mean(ratios)),
-                    "low": low,
-                    "high": high,
-                    "equal or better": high >= 1,
-                }
-            )
-    return rows
+    total = {"experiment": "4 cells, 2 sizes, 3 seeds", **times(measured, "s", 1)}
+    return [total, *(quality(errors, *pair) for pair in product(KERAS, recurrent.MODELS))]
+
+
+def quality(errors: Mapping[str, Mapping[Key, float]], backend: str, model: str) -> Row:
+    """Compare test errors, pair by pair of the same data and seed, with their interval."""
+    ratios = [
+        math.log(error / errors["ours"][key])
+        for key, error in errors[backend].items()
+        if key[0] == model
+    ]
+    half = student.ppf(0.975, len(ratios) - 1) * stdev(ratios) / len(ratios) ** 0.5
+    low, high = math.exp(mean(ratios) - half), math.exp(mean(ratios) + half)
+    return {
+        "quality": model,
+        "against": backend,
+        "their error / ours": math.exp(mean(ratios)),
+        "low": low,
+        "high": high,
+        "equal or better": high >= 1,
+    }
 
 
 def pictures(nets: Sequence[str], rounds: int, scratch: Path) -> Rows:
