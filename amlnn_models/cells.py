@@ -29,35 +29,33 @@ sigmoid_slope = torch.ops.aten.sigmoid_backward.grad_input
 """Of (gradient, sigmoid, grad_input=where to): gradient * sigmoid * (1 - sigmoid)."""
 
 
-class RNN(nn.RNN):
-    """Simple recurrent cells, one or more layers, one way or both."""
+def final_states(cells: Sequence[RNN | GRU | LSTM], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Return torch's final states of several cells of one kind, each of its own inputs.
 
-    def final(self, inputs: Tensor) -> Tensor:
-        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
-        return final_states(self, SimplePass, inputs)
-
-
-class GRU(nn.GRU):
-    """Gated recurrent units, one or more layers, one way or both."""
-
-    def final(self, inputs: Tensor) -> Tensor:
-        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
-        return final_states(self, GatedPass, inputs)
-
-
-class LSTM(nn.LSTM):
-    """Long short-term memory as torch has it: one call of oneDNN, and faster than this way."""
-
-    def final(self, inputs: Tensor) -> Tensor:
-        """Map (n, time, features) to the final states (layers and ways, n, hidden) alone."""
-        states: Tensor = self(inputs)[1][0]
-        return states
+    They are (layers and ways, n, hidden) of inputs (n, time, features). Which cells are
+    computed together does not change a bit.
+    """
+    first = cells[0]
+    if not fits(first, inputs[0]):
+        found = [one(given)[1] for one, given in zip(cells, inputs, strict=True)]
+        return [pair[0] if isinstance(pair, tuple) else pair for pair in found]  # of an LSTM
+    flow = torch.stack([given.permute(1, 2, 0) for given in inputs], 1)
+    ways = ("", "_reverse") if first.bidirectional else ("",)
+    finals = []
+    for depth in range(first.num_layers):
+        names = [f"{name}_l{depth}{way}" for way in ways for name in PARAMETERS]
+        weights = [getattr(one, name) for one in cells for name in names]
+        whole = depth + 1 < first.num_layers
+        flow, final = Layer.apply(flow, first.kind, len(ways), whole, *weights)
+        finals.append(final)
+    return [*torch.cat(finals, 1).mT]
 
 
 def fits(cells: nn.RNNBase, inputs: Tensor) -> bool:
     """Return whether the cells are of the kind that is computed here; torch takes the rest."""
     return (
-        inputs.device.type == "cpu"
+        isinstance(cells, RNN | GRU | LSTM)
+        and inputs.device.type == "cpu"
         and inputs.dim() == 3
         and cells.batch_first
         and cells.bias
@@ -66,71 +64,75 @@ def fits(cells: nn.RNNBase, inputs: Tensor) -> bool:
     )
 
 
-def final_states(cells: nn.RNN | nn.GRU, kind: type[Pass], inputs: Tensor) -> Tensor:
-    """Return what torch's module has for final states."""
-    if not fits(cells, inputs):
-        states: Tensor = cells(inputs)[1]
-        return states
-    flow, finals = inputs.permute(1, 2, 0), []
-    ways = ("", "_reverse") if cells.bidirectional else ("",)
-    for depth in range(cells.num_layers):
-        weights = [
-            getattr(cells, f"{name}_l{depth}{way}") for way in ways for name in PARAMETERS
-        ]
-        flow, final = Layer.apply(flow, kind, depth + 1 < cells.num_layers, *weights)
-        finals.append(final)
-    return torch.cat(finals).transpose(1, 2)
-
-
 class Layer(torch.autograd.Function):
-    """One layer of cells of any kind."""
+    """One layer of cells of any kind, of several nets at once."""
 
     @staticmethod
     def forward(
-        context: Any, flow: Tensor, kind: type[Pass], whole: bool, *weights: Tensor
+        context: Any, flow: Tensor, kind: type[Pass], ways: int, whole: bool, *weights: Tensor
     ) -> Any:
-        """Map inputs (time, features, n) to all states, if wanted, and the final ones.
+        """Map inputs (time, nets, features, n) to all states, if wanted, and the final ones.
 
-        They are (time, ways * hidden, n) and (ways, hidden, n). The weights come in the
-        order of PARAMETERS, way by way.
+        They are (time, nets, ways * hidden, n) and (nets, ways, hidden, n). The weights come
+        in the order of PARAMETERS, net by net and way by way.
         """
-        hidden, ways = weights[0].shape[1], len(weights) // len(PARAMETERS)
+        hidden, n = weights[0].shape[1], flow.shape[3]
         columns = [weight if weight.ndim > 1 else weight[:, None] for weight in weights]
-        matrices = torch.cat(columns, 1).view(len(columns[0]), ways, -1)
-        context.weights = matrices.transpose(0, 1)
+        readers = len(weights) // len(PARAMETERS)
+        matrices = torch.cat(columns, 1).view(len(columns[0]), readers, -1)
+        context.weights, context.ways, context.n = matrices.transpose(0, 1), ways, n
         context.lease = Lease(kind, flow, hidden, ways)
         made = context.lease.buffers
         made.run(context.weights)
         context.set_materialize_grads(False)
-        states = torch.cat(in_time_order(made.after), 1).mul_(2).sub_(1) if whole else None
-        return states, made.after[-1].mul(2).sub_(1)
+        after = made.after[..., :n]
+        final = after[-1].mul(2).sub_(made.start).view(-1, ways, hidden, n)
+        if not whole:
+            return None, final
+        return torch.cat(in_time_order(after, ways), 2).mul_(2).sub_(made.start), final
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, outer: Tensor | None, last: Tensor | None) -> Any:
         """Return the gradients of inputs and weights."""
-        made, weights = context.lease.buffers, context.weights
-        hidden = made.hidden
-        carry = torch.zeros_like(made.after[0]) if last is None else last.clone()
-        outers: Sequence[Any] = [None] * len(made.nexts)
+        made, weights, ways, n = (
+            context.lease.buffers,
+            context.weights,
+            context.ways,
+            context.n,
+        )
+        steps, readers, hidden, padded = made.after.shape
+        carry = weights.new_zeros(readers, hidden, padded)
+        if last is not None:
+            carry[..., :n] = last.flatten(0, 1)
+        outers: Sequence[Any] = [None] * steps
         if outer is not None:
-            parts = in_time_order(outer.reshape(len(outer), -1, hidden, outer.shape[2]))
-            outers = by_step(torch.stack(parts, 1))[::-1]
-        made.run_back(weights[..., :hidden], carry.squeeze(0), outers)
+            parts = in_time_order(outer.reshape(steps, readers, hidden, n), ways)
+            whole = torch.stack(parts, 2).view(steps, readers, hidden, n)
+            outers = nn.functional.pad(whole, (0, padded - n)).unbind(0)[::-1]
+        made.run_back(weights[..., :hidden], carry, outers)
         gradients = [
             part
-            for way in made.summed()
+            for of_one in made.summed()
             for part in (
-                way[:, :hidden],
-                way[:, hidden],
-                way[:, hidden + 1],
-                way[:, hidden + 2 :],
+                of_one[:, :hidden],
+                of_one[:, hidden],
+                of_one[:, hidden + 1],
+                of_one[:, hidden + 2 :],
             )
         ]
         inputs = None
         if context.needs_input_grad[0]:
-            inputs = sum(in_time_order(made.outward(weights[..., hidden + 2 :])))
-        return inputs, None, None, *gradients
+            found = made.outward(weights[..., hidden + 2 :])[..., : context.n]
+            inputs = sum(in_time_order(found, ways))
+        return inputs, None, None, None, *gradients
+
+
+def in_time_order(of_all: Tensor, ways: int) -> list[Tensor]:
+    """Return each way's part of (time, nets and ways, rows, n), first things first."""
+    steps, readers, rows, n = of_all.shape
+    parts = of_all.reshape(steps, readers // ways, ways, rows, n).unbind(2)
+    return [part.flip(0) if way else part for way, part in enumerate(parts)]
 
 
 # buffers
@@ -138,6 +140,9 @@ class Layer(torch.autograd.Function):
 
 FREE: defaultdict[object, list[Any]] = defaultdict(list)
 """Buffers that no pass is using, by kind and shape."""
+VECTOR = 32
+"""torch computes so many floats at a time, or fewer; a rest would be rounded in another way,
+and where one is left would depend on which nets are computed together."""
 SHAPES_KEPT = 12
 """As many as a case needs: full and last batches of three splits, on two layers."""
 
@@ -147,13 +152,15 @@ class Lease:
 
     def __init__(self, kind: type[Pass], flow: Tensor, hidden: int, ways: int) -> None:
         self.key = (kind, hidden, ways, *flow.shape, flow.dtype)
+        steps, nets, inputs, n = flow.shape
         while len(FREE) > SHAPES_KEPT:
             del FREE[next(iter(FREE))]  # of a case before this one, probably
         free = FREE[self.key]
         with torch.inference_mode(False):  # training may get them later
             self.buffers: Any = free.pop() if free else kind(flow, hidden, ways)
-        for way, inputs in enumerate(self.buffers.inputs.unbind(1)):
-            inputs.copy_(flow.flip(0) if way else flow)
+        places = self.buffers.inputs[..., :n].view(steps, nets, ways, inputs, n).unbind(2)
+        for way, place in enumerate(places):
+            place.copy_(flow.flip(0) if way else flow)
 
     def __del__(self) -> None:
         FREE[self.key].append(self.buffers)
@@ -162,9 +169,12 @@ class Lease:
 class Pass:
     """What one pass over a batch is computed in, and the views of its steps.
 
-    s is what is kept of a state h: s = (1 + h) / 2. Sums are weights @ [h, 1, 1, inputs], with
-    a one for each bias; that is weights @ spread @ [s, 1, inputs].
+    It is made for so many readers: one for each net and way. s is what is kept of a state h:
+    s = (start + h) / 2. Sums are weights @ [h, 1, 1, inputs], with a one for each bias; that
+    is weights @ spread @ [s, 1, inputs].
     """
+
+    start: ClassVar[float] = 1.0
 
     times: ClassVar[tuple[float, ...]]
     """By what the weights of each gate are multiplied."""
@@ -174,28 +184,27 @@ class Pass:
     """Blocks of changes that come before those of the gates."""
 
     def __init__(self, flow: Tensor, hidden: int, ways: int) -> None:
-        steps, inputs, n = flow.shape
-        self.hidden = hidden
+        steps, nets, inputs, n = flow.shape
+        readers, n = nets * ways, -(-n // VECTOR) * VECTOR
         # of each step: the state before it, ones for the biases, and its inputs
-        self.fed = flow.new_ones(steps + 1, ways, hidden + 1 + inputs, n)
-        self.fed[0, :, :hidden] = 0.5
-        self.inputs = self.fed[:steps, :, hidden + 1 :]
+        self.fed = flow.new_ones(steps + 1, readers, hidden + 1 + inputs, n)
+        self.fed[0, :, :hidden] = self.start / 2
+        self.inputs = self.fed[:steps, :, hidden + 1 :].zero_()
         self.before, self.after = self.fed[:steps, :, :hidden], self.fed[1:, :, :hidden]
-        self.spread = flow.new_zeros(hidden + 2 + inputs, hidden + 1 + inputs)
-        self.spread[:hidden, :hidden].fill_diagonal_(2)
-        self.spread[:hidden, hidden] = -1
-        self.spread[hidden, hidden] = 1
-        self.spread[hidden + 1 :, hidden:].fill_diagonal_(1)
+        self.feeds, self.nexts = self.fed[:steps].unbind(0), self.after.unbind(0)
+        spread = flow.new_zeros(hidden + 2 + inputs, hidden + 1 + inputs)
+        spread[:hidden, :hidden].fill_diagonal_(2)
+        spread[:hidden, hidden] = -self.start
+        spread[hidden, hidden] = 1
+        spread[hidden + 1 :, hidden:].fill_diagonal_(1)
+        self.spread = spread.expand(readers, -1, -1)
         self.factor, self.scale = (
             flow.new_tensor(each).repeat_interleave(hidden)[:, None]
             for each in (self.times, self.slopes)
         )
         blocks = self.others + len(self.times)
-        self.factors = flow.new_zeros(steps, ways, blocks, hidden, n)
+        self.factors = flow.new_zeros(steps, readers, blocks, hidden, n)
         self.changes = torch.zeros_like(self.factors)
-        # products of one way alone are those of plain matrices
-        self.product = torch.bmm if ways > 1 else torch.mm
-        self.feeds, self.nexts = by_step(self.fed[:steps]), by_step(self.after)
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps with weights (ways, gates * hidden, hidden + 2 + inputs)."""
@@ -210,39 +219,27 @@ class Pass:
         raise NotImplementedError
 
     def prepared(self, weights: Tensor) -> Tensor:
-        """Return the matrix that gives a step's sums from what it is fed."""
-        matrix = (self.factor * weights) @ self.spread
-        return matrix.squeeze(0)
+        """Return the matrices that give a step's sums from what it is fed."""
+        return torch.bmm(self.factor * weights, self.spread)
 
     def way_back(self, recurrent: Tensor) -> Tensor:
-        """Return the matrix that gives a state's gradient from the changes after it."""
-        return (self.scale * recurrent).mT.contiguous().squeeze(0)
+        """Return the matrices that give a state's gradient from the changes after it."""
+        return (self.scale * recurrent).mT.contiguous()
 
     def summed(self) -> Tensor:
         """Return the gradients of the weights, the sums over all steps and the batch."""
-        fed, changes = batched(self.fed[:-1]), batched(self.changes.flatten(2, 3))
-        of_fed: Tensor = fed @ changes.mT
-        return self.scale * (of_fed.mT @ self.spread.T)
+        of_fed = torch.bmm(batched(self.fed[:-1]), batched(self.changes.flatten(2, 3)).mT)
+        return self.scale * torch.bmm(of_fed.mT, self.spread.mT)
 
     def outward(self, weight: Tensor) -> Tensor:
-        """Return the gradients of the inputs (time, ways, features, n), as each way read."""
+        """Return the gradients of the inputs (time, readers, features, n)."""
         back: Tensor = (self.scale * weight).mT @ self.changes.flatten(2, 3)
         return back
-
-
-def by_step(of_all: Tensor) -> tuple[Tensor, ...]:
-    """Return the views of each step, without the dimension of ways where there is one."""
-    return of_all.squeeze(1).unbind(0)
 
 
 def batched(of_all: Tensor) -> Tensor:
     """Return (time, ways, rows, n) as (ways, rows, time * n)."""
     return of_all.permute(1, 2, 0, 3).flatten(2)
-
-
-def in_time_order(of_all: Tensor) -> list[Tensor]:
-    """Return each way's part of (time, ways, rows, n), first things first."""
-    return [part.flip(0) if way else part for way, part in enumerate(of_all.unbind(1))]
 
 
 # kinds
@@ -255,26 +252,26 @@ class SimplePass(Pass):
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps."""
-        matrix, product = self.prepared(weights), self.product
+        matrices = self.prepared(weights)
         for feed, state in zip(self.feeds, self.nexts, strict=True):
-            product(matrix, feed, out=state).sigmoid_()
+            torch.bmm(matrices, feed, out=state).sigmoid_()
 
     @cached_property
     def views(self) -> list[tuple[Tensor, ...]]:
         """Of each step, last step first: factor and change."""
-        views = (by_step(of_all[:, :, 0]) for of_all in (self.factors, self.changes))
+        views = (of_all[:, :, 0].unbind(0) for of_all in (self.factors, self.changes))
         return [*zip(*views, strict=True)][::-1]
 
     def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
         """Find all changes."""
         one = torch.ones((), dtype=carry.dtype)
         sigmoid_slope(one, self.after, grad_input=self.factors[:, :, 0])
-        back, product = self.way_back(recurrent), self.product
+        back = self.way_back(recurrent)
         for (factor, change), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
             torch.mul(carry, factor, out=change)
-            product(back, change, out=carry)
+            torch.bmm(back, change, out=carry)
 
 
 class GatedPass(Pass):
@@ -288,27 +285,28 @@ class GatedPass(Pass):
 
     def __init__(self, flow: Tensor, hidden: int, ways: int) -> None:
         super().__init__(flow, hidden, ways)
-        steps, _, n = flow.shape
-        self.sums = flow.new_empty(steps, ways, 3 * hidden, n)
-        self.new = flow.new_empty(steps, ways, hidden, n)
+        steps, readers, _, n = self.before.shape
+        self.hidden = hidden
+        self.sums = flow.new_empty(steps, readers, 3 * hidden, n)
+        self.new = flow.new_empty(steps, readers, hidden, n)
         self.reset, self.update, self.reset_part = self.sums.chunk(3, 2)
-        self.factor = self.factor.repeat(1, self.spread.shape[0])
+        self.factor = self.factor.repeat(1, self.spread.shape[1])
         self.factor[2 * hidden :, hidden + 1 :] = 0
         of_all = (
             self.fed[:steps], self.sums, self.sums[:, :, : 2 * hidden], self.new,
             self.reset, self.reset_part, self.before, self.update, self.after,
         )  # fmt: skip
-        self.steps = [*zip(*map(by_step, of_all), strict=True)]
+        self.steps = [*zip(*(part.unbind(0) for part in of_all), strict=True)]
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps."""
-        hidden, product = self.hidden, self.product
-        matrix = self.prepared(weights)
+        hidden, matrices = self.hidden, self.prepared(weights)
         fresh = 2 * weights[:, 2 * hidden :, hidden + 1 :]
         of_inputs = self.fed[:-1, :, hidden:].flatten(0, 1)
-        torch.bmm(fresh.repeat(len(self.steps), 1, 1), of_inputs, out=self.new.flatten(0, 1))
+        fresh = fresh.repeat(len(self.steps), 1, 1)
+        torch.bmm(fresh, of_inputs, out=self.new.flatten(0, 1))
         for feed, sums, gates, new, reset, part, state, update, following in self.steps:
-            product(matrix, feed, out=sums)
+            torch.bmm(matrices, feed, out=sums)
             gates.sigmoid_()
             new.addcmul_(reset, part).sigmoid_()
             torch.lerp(new, state, update, out=following)
@@ -317,8 +315,8 @@ class GatedPass(Pass):
     def views(self) -> list[tuple[Tensor, ...]]:
         """Of each step, last step first: factors, changes, those of the gates, and update."""
         gates = self.changes[:, :, 1:].flatten(2, 3)
-        views = map(by_step, (self.factors, self.changes, gates, self.update))
-        return [*zip(*views, strict=True)][::-1]
+        views = (self.factors, self.changes, gates, self.update)
+        return [*zip(*(part.unbind(0) for part in views), strict=True)][::-1]
 
     def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
         """Find all changes."""
@@ -331,29 +329,116 @@ class GatedPass(Pass):
         torch.mul(by_new, self.reset_part, out=scratch)
         sigmoid_slope(scratch, self.reset, grad_input=by_reset)
         torch.mul(by_new, self.reset, out=by_part)
-        back, carried = self.way_back(recurrent), carry.unsqueeze(-3)
-        add_product = carry.baddbmm_ if self.product is torch.bmm else carry.addmm_
+        back, carried = self.way_back(recurrent), carry.unsqueeze(1)
         for (factors, changes, gates, update), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
             torch.mul(factors, carried, out=changes)
-            carry.mul_(update)
-            add_product(back, gates)
+            carry.mul_(update).baddbmm_(back, gates)
 
     def summed(self) -> Tensor:
         """Return the gradients of the weights; those of the new state come by two ways."""
         hidden = self.hidden
         fed, changes = batched(self.fed[:-1]), batched(self.changes.flatten(2, 3))
-        of_fed: Tensor = fed @ changes[:, hidden:].mT
-        found = self.scale * (of_fed.mT @ self.spread.T)
-        of_fresh: Tensor = fed[:, hidden:] @ changes[:, :hidden].mT
+        of_fed = torch.bmm(fed, changes[:, hidden:].mT)
+        found = self.scale * torch.bmm(of_fed.mT, self.spread.mT)
+        of_fresh = torch.bmm(fed[:, hidden:], changes[:, :hidden].mT)
         found[:, 2 * hidden :, hidden + 1 :] = 4 * of_fresh.mT
         return found
 
     def outward(self, weight: Tensor) -> Tensor:
-        """Return the gradients of the inputs (time, ways, features, n), as each way read."""
+        """Return the gradients of the inputs (time, readers, features, n)."""
         weight = (self.scale * weight).roll(
             self.hidden, 1
         )  # changes of the new state are first
         back: Tensor = weight.mT @ self.changes[:, :, :3].flatten(2, 3)
         return back
+
+
+class LongShortPass(Pass):
+    """Of long short-term memory: h' = output * tanh(cell'), of which torch has the rest.
+
+    Of a cell its double is kept, of which the sigmoid gives the tanh.
+    """
+
+    times, slopes, start = (1, 1, 2, 1), (2, 0.5, 4, 2), 0.0
+
+    def __init__(self, flow: Tensor, hidden: int, ways: int) -> None:
+        super().__init__(flow, hidden, ways)
+        steps, readers, _, n = self.before.shape
+        self.sums = flow.new_empty(steps, readers, 4 * hidden, n)
+        self.cells = flow.new_zeros(steps + 1, readers, hidden, n)
+        self.squashed = flow.new_empty(steps, readers, hidden, n)
+        self.input, self.forget, self.new, self.output = self.sums.chunk(4, 2)
+        self.by_cell = torch.empty_like(self.squashed)
+        of_all = (
+            self.fed[:steps], self.sums, self.input, self.forget, self.new, self.output,
+            self.cells[:steps], self.cells[1:], self.squashed, self.after,
+        )  # fmt: skip
+        self.steps = [*zip(*(part.unbind(0) for part in of_all), strict=True)]
+
+    def run(self, weights: Tensor) -> None:
+        """Go through all steps."""
+        matrices = self.prepared(weights)
+        for fed, sums, into, forget, new, out, cell, following, squashed, state in self.steps:
+            torch.bmm(matrices, fed, out=sums)
+            sums.sigmoid_()
+            torch.mul(forget, cell, out=following)
+            following.addcmul_(into, new, value=4).sub_(into, alpha=2)
+            torch.sigmoid(following, out=squashed)
+            torch.mul(out, squashed, out=state)
+            state.sub_(out, alpha=0.5)
+
+    @cached_property
+    def views(self) -> list[tuple[Tensor, ...]]:
+        """Of each step, last step first, what its way back is computed from and in."""
+        views = (
+            self.by_cell, self.factors[:, :, :3], self.changes[:, :, :3],
+            self.factors[:, :, 3], self.changes[:, :, 3], self.forget,
+            self.changes.flatten(2, 3),
+        )  # fmt: skip
+        return [*zip(*(part.unbind(0) for part in views), strict=True)][::-1]
+
+    def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
+        """Find all changes."""
+        by_input, by_forget, by_new, by_output = self.factors.unbind(2)
+        scratch = self.changes[:, :, 0]
+        torch.sub(self.new, 0.5, out=scratch)
+        sigmoid_slope(scratch, self.input, grad_input=by_input)
+        sigmoid_slope(self.cells[:-1], self.forget, grad_input=by_forget)
+        sigmoid_slope(self.input, self.new, grad_input=by_new)
+        torch.sub(self.squashed, 0.5, out=scratch)
+        sigmoid_slope(scratch, self.output, grad_input=by_output)
+        sigmoid_slope(self.output, self.squashed, grad_input=self.by_cell)
+        back, cell = self.way_back(recurrent), torch.zeros_like(carry)
+        cells = cell.unsqueeze(1)
+        for of_step, other in zip(self.views, outer, strict=True):
+            by_cell, factors, changes, factor, change, forget, all_changes = of_step
+            if other is not None:
+                carry.add_(other)
+            cell.addcmul_(carry, by_cell, value=4)
+            torch.mul(factors, cells, out=changes)
+            torch.mul(factor, carry, out=change)
+            cell.mul_(forget)
+            torch.bmm(back, all_changes, out=carry)
+
+
+# modules
+
+
+class RNN(nn.RNN):
+    """Simple recurrent cells, one or more layers, one way or both."""
+
+    kind = SimplePass
+
+
+class GRU(nn.GRU):
+    """Gated recurrent units, one or more layers, one way or both."""
+
+    kind = GatedPass
+
+
+class LSTM(nn.LSTM):
+    """Long short-term memory, one or more layers, one way or both."""
+
+    kind = LongShortPass

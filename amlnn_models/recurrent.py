@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from amlnn_datasets.series import PRESETS
-from amlnn_models.cells import GRU, LSTM, RNN
+from amlnn_models.cells import GRU, LSTM, RNN, final_states
 from pytest_amlnn.case import Case, Recipe
 
 UNITS = 50
@@ -34,7 +34,7 @@ RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 class Forecaster(nn.Module):
     """Read a window with recurrent cells, forecast the next value from their last state."""
 
-    def __init__(self, cells: GRU | RNN | LSTM, outputs: int) -> None:
+    def __init__(self, cells: RNN | GRU | LSTM, outputs: int) -> None:
         super().__init__()
         self.cells = cells
         directions = 2 if cells.bidirectional else 1
@@ -42,7 +42,17 @@ class Forecaster(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Map windows (n, window, 1) to forecasts (n, outputs)."""
-        states = self.cells.final(windows)
+        (forecasts,) = self.together([self], [windows])
+        return forecasts
+
+    @staticmethod
+    def together(nets: Sequence[Forecaster], windows: Sequence[Tensor]) -> list[Tensor]:
+        """Return each net's forecasts for its windows."""
+        of_all = final_states([net.cells for net in nets], windows)
+        return [net.forecasts(states) for net, states in zip(nets, of_all, strict=True)]
+
+    def forecasts(self, states: Tensor) -> Tensor:
+        """Map final states (layers and ways, n, hidden) to forecasts (n, outputs)."""
         # the last layer's final state, of both directions where there are two: the one
         # that reads backwards ends at the window's first point
         last = states[-2:] if self.cells.bidirectional else states[-1:]
@@ -87,6 +97,7 @@ def series_cases(
             data=data,
             profile=profile,
             flops=flops_per_point * WINDOWS[profile],
+            together=True,
             reference=loss if preset == "trend_seasonal" else {},
         )
 

@@ -54,42 +54,44 @@ Rows = list[Row]
 
 
 def cells(rounds: int, series: Path, settings: Mapping[str, Any]) -> Rows:
-    """Time a training step of each cell: ours, torch's own, Keras on JAX and on TensorFlow.
+    """Time a training step of each cell, for each seed.
 
-    Alone first, with whatever cores a side takes; then with two trainings of each side at a
-    time, when a step is half of the time that both take for theirs.
+    Ours trains its three seeds at once, as a case does. A side runs alone first, with
+    whatever cores it takes; then two of its processes at a time, when a step is half of the
+    time that it takes in both.
     """
     rows = []
-    modules = {
-        "ours": ("peers.recurrent", {}),
-        "torch": ("peers.recurrent", {"PEERS_CELLS": "torch"}),
-        "jax": ("peers.keras_recurrent", {"KERAS_BACKEND": "jax"}),
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    keras = {"series": str(series), "settings": settings}
+    sides: dict[str, tuple[str, dict[str, str], dict[str, Any]]] = {
+        "ours": ("peers.recurrent", {}, {"seeds": recurrent.SEEDS}),
+        "ours, one seed": ("peers.recurrent", {}, {"seeds": [0]}),
+        "torch": ("peers.recurrent", {"PEERS_CELLS": "torch"}, {"seeds": [0]}),
+        "jax": ("peers.keras_recurrent", {"KERAS_BACKEND": "jax"}, keras),
         "tensorflow": (
             "peers.keras_recurrent",
-            {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "2"},
+            {"KERAS_BACKEND": "tensorflow", **quiet},
+            keras,
         ),
     }
-    keras = {"series": str(series), "settings": settings}
     with ExitStack() as stack, ThreadPoolExecutor(2) as pool:
-        sides = {
+        pairs = {
             name: [stack.enter_context(worker(module, **environment)) for _ in range(2)]
-            for name, (module, environment) in modules.items()
+            for name, (module, environment, _) in sides.items()
         }
 
         def together(pair: Sequence[Ask]) -> float:
             return mean(pool.map(lambda ask: ask("epoch"), pair)) / len(pair)
 
         for model in recurrent.MODELS:
-            for name, pair in sides.items():
+            for name, pair in pairs.items():
                 for ask in pair:
-                    ask(
-                        "prepare", model=model, **(keras if "keras" in modules[name][0] else {})
-                    )
-            alone = {name: partial(pair[0], "epoch") for name, pair in sides.items()}
-            both = {name: partial(together, pair) for name, pair in sides.items()}
+                    ask("prepare", model=model, **sides[name][2])
+            alone = {name: partial(pair[0], "epoch") for name, pair in pairs.items()}
+            both = {name: partial(together, pair) for name, pair in pairs.items()}
             for count, turns in enumerate((alone, both), 1):
                 seconds = in_turns(turns, 2 * rounds + 1)
-                row = {"cell": model, "at a time": count}
+                row = {"cell": model, "processes": count}
                 rows.append(row | times(seconds, "ms a step", 1000))
     return rows
 

@@ -19,10 +19,10 @@ from peers.workers import serve
 from pytest_amlnn import classification, training
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.checkpoint import State
-from pytest_amlnn.clock import Stopwatch
 from pytest_amlnn.device import settled
 from pytest_amlnn.optimization import optimizer_of
 from pytest_amlnn.progress import Silent
+from pytest_amlnn.steps import Steps, precise, precision_on, train_epoch
 
 CPU = torch.device("cpu")
 CONVOLUTIONS = (
@@ -47,9 +47,7 @@ def state_of(case: Case) -> State:
     """Return the net with the weights of seed 0, and its optimizer."""
     torch.manual_seed(0)
     net = classification.network(case.build(CLASSES), CPU)
-    return State(
-        net=net, optimizer=optimizer_of(net, case.recipe), best={}, watch=Stopwatch(CPU)
-    )
+    return State(net=net, optimizer=optimizer_of(net, case.recipe), best={})
 
 
 ready: dict[str, Any] = {}
@@ -65,7 +63,7 @@ def prepare(model: str, resolution: int) -> dict[str, Any]:
     train(4 * BATCH)
     return {
         "flops": size["flops_per_sample"],
-        "precision": training.precision_on(CPU, case.recipe),
+        "precision": precision_on(CPU, case.recipe),
         "optimizer": case.recipe.optimizer,
     }
 
@@ -77,7 +75,7 @@ def train(images: int) -> float:
     with settled(CPU, case.recipe.threads):
         feed = classification.feed(splits.train, splits, case.recipe, CPU)
         start = perf_counter()
-        trained = training.train_epoch(state, feed, case, 0, 1, Silent())
+        (trained,) = train_epoch([Steps(state, feed, case.recipe, 0)], case, Silent())
         return trained.steps * BATCH / (perf_counter() - start)
 
 
@@ -95,7 +93,7 @@ def difference(model: str, resolution: int) -> dict[str, float]:
         inputs, labels = feed.batch(torch.arange(BATCH))
         for net in (timm_loop.build(model), state_of(case).net):
             net.train()
-            with training.precise(CPU, recipe):
+            with precise(CPU, recipe):
                 logits = net(inputs)
             loss = classification.loss(logits, labels)
             loss.backward()

@@ -99,6 +99,9 @@ class Case:
     flops: float = 1.0
     """Operations of one example's forward pass, roughly: parallel sweeps begin with the
     cases that take longest."""
+    together: bool = False
+    """Train all seeds at once on a CPU: the net's class computes several nets in fewer calls,
+    `together(nets, inputs)`, and draws no random numbers."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
 

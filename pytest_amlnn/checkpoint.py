@@ -12,6 +12,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pytest_amlnn.clock import Stopwatch
+from pytest_amlnn.clock import Spent
 from pytest_amlnn.disk import replacing
 from pytest_amlnn.result import SCHEMA, Epoch, finite
 from pytest_amlnn.resume import check
@@ -45,7 +46,7 @@ class State:
     optimizer: torch.optim.Optimizer
     best: Tensors
     """The weights of the best epoch."""
-    watch: Stopwatch
+    spent: Spent = field(default_factory=Spent)
     epochs: list[Epoch] = field(default_factory=list)
     peak_memory_bytes: int | None = None
 
@@ -112,7 +113,7 @@ def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) ->
         "schema": SCHEMA,
         "about": about,
         "epochs": [asdict(epoch) for epoch in state.epochs],
-        "parts": state.watch.parts,
+        "parts": state.spent.parts,
         "peak_memory_bytes": state.peak_memory_bytes,
     }
     text = json.dumps(finite(plain), allow_nan=False)
@@ -147,7 +148,7 @@ def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
         check(file, {"schema": plain["schema"], **plain["about"]}, {"schema": SCHEMA, **about})
         restore(state, tensors)
         state.epochs += [Epoch(**epoch) for epoch in plain["epochs"]]
-        state.watch.add(plain["parts"])
+        state.spent.add(plain["parts"])
         state.peak_memory_bytes = plain["peak_memory_bytes"]
         return
 
@@ -179,10 +180,16 @@ def read(file: Path) -> tuple[dict[str, Any], Tensors]:
 
 
 def digest_of(text: str, tensors: Tensors) -> str:
-    """Return the SHA-256 of a state and its tensors: names, kinds, shapes and bytes."""
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
+    """Return a SHA-256 of a state and its tensors: names, kinds, shapes and bytes.
+
+    It is that of the text and of each tensor's SHA-256, which two threads find.
+    """
+
+    def line(name: str) -> str:
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {[*tensor.shape]}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+        content = hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data)
+        return f"\n{name} {tensor.dtype} {[*tensor.shape]} {content.hexdigest()}"
+
+    with ThreadPoolExecutor(2) as pool:
+        lines = pool.map(line, sorted(tensors))
+    return hashlib.sha256("".join((text, *lines)).encode()).hexdigest()

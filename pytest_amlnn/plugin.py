@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -367,10 +367,10 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
         if runs:
             pytest.fail(f"train was called twice in {name}: an item stores one case")
         first, repeats = options.seed, options.repeats or case.repeats
-        seeds = iter(range(first, first + repeats))
+        computed = compute(request, case, data, range(first, first + repeats))
 
         def train_next() -> None:
-            run = train_once(request, case, data, next(seeds))
+            run = next(computed)
             runs.append(run)
             TrainingClock.seconds += run.metrics.get("train_seconds") or 0.0
 
@@ -391,28 +391,35 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
     return train_case
 
 
-def train_once(request: pytest.FixtureRequest, case: Case, data: Data, seed: int) -> Run:
-    """Return the run with this seed, as stored or trained now."""
+def compute(
+    request: pytest.FixtureRequest, case: Case, data: Data, seeds: Sequence[int]
+) -> Iterator[Run]:
+    """Yield the runs with these seeds, as stored or trained now."""
     from pytest_amlnn.device import DeviceError
     from pytest_amlnn.engines import inline
 
     options = request.config.stash[SESSION].options
-    title = f"{request.node.name} seed {seed}"
+    name = request.node.name
+
+    def shown(waiting: Sequence[int]) -> Any:
+        plural = "seeds" if len(waiting) > 1 else "seed"
+        title = f"{name} {plural} {', '.join(map(str, waiting))}"
+        return progress(request, title, case.recipe.epochs)
+
     try:
-        with progress(request, title, case.recipe.epochs) as shown:
-            return inline.compute(
-                case,
-                data,
-                id=request.node.name,
-                seed=seed,
-                out=options.out,
-                device=options.device,
-                progress=shown,
-                facts={"profile": options.profile, "engine": "inline"},
-                contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
-            )
+        yield from inline.compute(
+            case,
+            data,
+            id=name,
+            seeds=seeds,
+            out=options.out,
+            device=options.device,
+            shown=shown,
+            facts={"profile": options.profile, "engine": "inline"},
+            contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
+        )
     except (*ERRORS, DeviceError) as error:
-        pytest.fail(f"{title}: {error}", pytrace=False)
+        pytest.fail(f"{name}: {error}", pytrace=False)
 
 
 def progress(request: pytest.FixtureRequest, title: str, epochs: int) -> Any:

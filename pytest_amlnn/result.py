@@ -89,6 +89,8 @@ class Run:
     """Of a fixed small computation beside the run: how fast the machine was just then."""
     contended: bool
     """Another run shared the machine, so times say little."""
+    together: int = 1
+    """So many seeds were trained at once; each one's seconds are its share."""
     attempts: int = 1
     schema: int = SCHEMA
 

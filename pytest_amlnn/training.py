@@ -1,13 +1,13 @@
-"""Train one case with one seed, from fresh weights to a tested net."""
+"""Train a case, with one seed or with several at once, from fresh weights to tested nets."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,30 +15,34 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytest_amlnn import checkpoint, classification, forecast, resume
+from pytest_amlnn import checkpoint, resume
 from pytest_amlnn.case import Case, Recipe, to_plain
 from pytest_amlnn.checkpoint import State
-from pytest_amlnn.clock import Stopwatch
+from pytest_amlnn.clock import Clock, Spent
 from pytest_amlnn.data import Data
 from pytest_amlnn.device import (
     calibrate,
-    computes_bfloat16,
     environment,
     peak_memory,
     reset_peak_memory,
     settled,
 )
-from pytest_amlnn.feeding import Batch, Feed, all_in_order, epoch_of_batches, seed_of, steps_of
-from pytest_amlnn.optimization import clip, optimizer_of, rate, set_rate
+from pytest_amlnn.feeding import Batch, Feed, seed_of
+from pytest_amlnn.optimization import optimizer_of, rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
+from pytest_amlnn.steps import (
+    TASKS,
+    Steps,
+    Trained,
+    evaluate,
+    precision_on,
+    predict,
+    train_epoch,
+)
 from pytest_amlnn.stopping import best_epoch, diverged, stop_reason
 
-TASKS: dict[str, ModuleType] = {"classification": classification, "forecast": forecast}
 Examples = dict[str, np.ndarray]
-
-STEPS_BETWEEN_CHECKS = 50
-"""Steps after which a loss that is no number is noticed; asking makes the device wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +59,12 @@ class Outcome:
 
 
 def begun(
-    case: Case, *, id: str, seed: int, device: torch.device, contended: bool = False
+    case: Case,
+    *,
+    id: str,
+    seed: int,
+    device: torch.device,
+    contended: bool = False,
 ) -> Run:
     """Return what is to be said of a run if nothing more is heard of it."""
     return Run(
@@ -77,82 +86,170 @@ def begun(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A run under way, alone or together with others."""
+
+    run: Run
+    splits: Any
+    training: Feed
+    validation: Feed
+    testing: Feed
+    state: State
+    size: Mapping[str, int]
+    """Parameters, and operations of an example."""
+    place: Path | None
+    """Folder of its checkpoints."""
+
+    @property
+    def epochs(self) -> list[Epoch]:
+        """Those that are over."""
+        return self.state.epochs
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What its numbers follow from."""
+        return resume.about(self.run, self.splits.facts)
+
+
 def train(
     case: Case,
     data: Data,
-    run: Run,
+    runs: Sequence[Run],
     *,
     device: torch.device,
     progress: Progress,
-    place: Path | None = None,
-) -> Outcome:
-    """Train to early stopping, restore the best weights, test once.
+    places: Sequence[Path] = (),
+) -> Generator[Outcome, None, None]:
+    """Train to early stopping, restore the best weights, test once; yield runs as they end.
 
-    `run` is what `begun` gave. Equal cases, seeds, devices and versions of torch give equal
-    numbers, bit for bit, however often the training was cut: `place` is the folder of its
-    checkpoints, and it goes on from the newest. Raises StoreError where that is of another
-    recipe or other data.
+    `runs` are what `begun` gave. Equal cases, seeds, devices and versions of torch give equal
+    numbers, bit for bit, whichever runs are trained together, and however often the training
+    was cut: `places` are the folders of their checkpoints, and each goes on from its newest.
+    Raises StoreError where that is of another recipe or other data.
     """
-    recipe, task, seed = case.recipe, TASKS[case.task], run.seed
-    metrics: dict[str, Any] = {}
-    examples: Examples = {}
+    recipe = case.recipe
     with settled(device, recipe.threads):
         calibration = calibrate(device)
         reset_peak_memory(device)
-        watch = Stopwatch(device)
-        with watch.part("prepare"):
-            splits = data(seed)
-            training, validation, testing = (
-                task.feed(split, splits, recipe, device)
-                for split in (splits.train, splits.validation, splits.test)
-            )
-        with watch.part("build"):
-            torch.manual_seed(seed_of(seed))
-            net = task.network(case.build(task.outputs(splits)), device)
-            metrics |= size_of(net, training.batch(torch.arange(1)))
-            state = State(
-                net=net,
-                optimizer=optimizer_of(net, recipe),
-                best=copy.deepcopy(net.state_dict()),
-                watch=watch,
-            )
-        epochs, about = state.epochs, resume.about(run, splits.facts)
-        with watch.part("checkpoint"):
-            if place:
-                checkpoint.load(place, state, about=about)
-        while not stop_reason(epochs, recipe):
-            number = len(epochs) + 1
-            with watch.part("train"):
-                trained = train_epoch(state, training, case, seed, number, progress)
-            with watch.part("evaluate"):
-                validated = evaluate(net, validation, case)
-            epochs.append(epoch_of(trained, validated, recipe, number, watch, epochs))
-            progress.epoch(number, epochs[-1])
-            with watch.part("checkpoint"):
-                if best_epoch(epochs) == number:
-                    state.best = copy.deepcopy(net.state_dict())
-                if place and not diverged(epochs):
-                    state.peak_memory_bytes = peak(state, device)
-                    over = bool(stop_reason(epochs, recipe))
-                    checkpoint.save(place, state, about=about, over=over)
-        with watch.part("evaluate"):
-            if not diverged(epochs):
-                net.load_state_dict(state.best)
-                answers, _ = predict(net, testing, recipe)
-                scores, examples = task.score(answers, splits, recipe)
-                metrics |= scores | learned(epochs)
-        metrics |= costs(state, len(splits.train), device)
+        clock = Clock(device)
+        members = [
+            member_of(case, data, run, device, clock, place)
+            for run, place in zip_longest(runs, places)
+        ]
+        counts = {(member.training.count, member.validation.count) for member in members}
+        groups = [members] if len(counts) == 1 else [[member] for member in members]
+        for group in groups:
+            going = group
+            while going:
+                for member in [one for one in going if stop_reason(one.epochs, recipe)]:
+                    outcome = tested(member, case, device, clock)
+                    run = replace(
+                        outcome.run, calibration_seconds=calibration, together=len(group)
+                    )
+                    yield replace(outcome, run=run)
+                    clock.skip()
+                going = [one for one in going if not stop_reason(one.epochs, recipe)]
+                if going:
+                    one_epoch(going, case, device, clock, progress)
+
+
+def member_of(
+    case: Case,
+    data: Data,
+    run: Run,
+    device: torch.device,
+    clock: Clock,
+    place: Path | None = None,
+) -> Member:
+    """Return a run that is ready for its next epoch."""
+    recipe, task, spent = case.recipe, TASKS[case.task], Spent()
+    with clock.part("prepare", spent):
+        splits = data(run.seed)
+        training, validation, testing = (
+            task.feed(split, splits, recipe, device)
+            for split in (splits.train, splits.validation, splits.test)
+        )
+    with clock.part("build", spent):
+        torch.manual_seed(seed_of(run.seed))
+        net = task.network(case.build(task.outputs(splits)), device)
+        state = State(
+            net=net,
+            optimizer=optimizer_of(net, recipe),
+            best=copy.deepcopy(net.state_dict()),
+            spent=spent,
+        )
+        size = size_of(net, training.batch(torch.arange(1)))
+    member = Member(
+        run=run,
+        splits=splits,
+        training=training,
+        validation=validation,
+        testing=testing,
+        state=state,
+        size=size,
+        place=place,
+    )
+    with clock.part("checkpoint", spent):
+        if place:
+            checkpoint.load(place, state, about=member.about)
+    return member
+
+
+def one_epoch(
+    members: Sequence[Member],
+    case: Case,
+    device: torch.device,
+    clock: Clock,
+    progress: Progress,
+) -> None:
+    """Train each for one epoch more, see what it learned, and write a checkpoint."""
+    spent = [member.state.spent for member in members]
+    with clock.part("train", *spent):
+        steps = [
+            Steps(member.state, member.training, case.recipe, member.run.seed)
+            for member in members
+        ]
+        trained = train_epoch(steps, case, progress)
+    with clock.part("evaluate", *spent):
+        nets = [member.state.net for member in members]
+        validated = evaluate(nets, [member.validation for member in members], case)
+    for member, learned, found in zip(members, trained, validated, strict=True):
+        state, number = member.state, len(member.epochs) + 1
+        state.epochs.append(epoch_of(state, learned, found, case.recipe))
+        progress.epoch(number, state.epochs[-1])
+        with clock.part("checkpoint", state.spent):
+            if best_epoch(state.epochs) == number:
+                state.best = copy.deepcopy(state.net.state_dict())
+            if member.place and not diverged(state.epochs):
+                state.peak_memory_bytes = peak(state, device)
+                over = bool(stop_reason(state.epochs, case.recipe))
+                checkpoint.save(member.place, state, about=member.about, over=over)
+
+
+def tested(member: Member, case: Case, device: torch.device, clock: Clock) -> Outcome:
+    """Return the end of a run: its best weights, tested once."""
+    task, state, splits = TASKS[case.task], member.state, member.splits
+    epochs = state.epochs
+    metrics: dict[str, Any] = dict(member.size)
+    examples: Examples = {}
+    with clock.part("evaluate", state.spent):
+        if not diverged(epochs):
+            state.net.load_state_dict(state.best)
+            ((answers, _),) = predict([state.net], [member.testing], case.recipe)
+            scores, examples = task.score(answers, splits, case.recipe)
+            metrics |= scores | accuracies(epochs)
+    metrics |= costs(state, len(splits.train), device)
     complaint = task.implausible(examples, splits) if examples else None
     ended = replace(
-        run,
+        member.run,
         status="diverged" if diverged(epochs) else "implausible" if complaint else FINISHED,
-        reason=complaint or stop_reason(epochs, recipe),
+        reason=complaint or stop_reason(epochs, case.recipe),
         epochs=tuple(epochs),
         best_epoch=best_epoch(epochs),
         metrics=metrics,
-        parts=watch.parts,
+        parts=state.spent.parts,
         data=task.facts(splits),
-        calibration_seconds=calibration,
     )
     return Outcome(run=ended, dataset=splits.facts, examples=examples, names=splits.test.names)
 
@@ -173,63 +270,15 @@ def out_of_memory(
     return Outcome(run=ended, dataset=splits.facts)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trained:
-    """What the steps of one epoch leave behind, summed up."""
-
-    loss: float
-    accuracy: float | None
-    gradient_norm: float
-    steps: int
-
-
-def train_epoch(
-    state: State, feed: Feed, case: Case, seed: int, number: int, progress: Progress
-) -> Trained:
-    """Take one step for each batch; sums stay on the device until the epoch is over."""
-    recipe, task = case.recipe, TASKS[case.task]
-    steps = steps_of(feed.count, recipe)
-    net, optimizer = state.net, state.optimizer
-    parameters = list(net.parameters())
-    losses, hits, norms, seen = [], [], [], 0
-    net.train()
-    for step, (inputs, targets) in enumerate(epoch_of_batches(feed, recipe, seed, number)):
-        set_rate(optimizer, rate(recipe, (number - 1 + (step + 0.5) / steps) / recipe.epochs))
-        with precise(inputs.device, recipe):
-            outputs = net(inputs)
-        loss = task.loss(outputs, targets, recipe.label_smoothing)
-        for parameter in parameters:  # optimizer.zero_grad does it in ten times as many calls
-            parameter.grad = None
-        loss.backward()
-        norms.append(clip(parameters, recipe.clip_norm))
-        optimizer.step()
-        losses.append(loss.detach() * len(targets))
-        hits.append(task.hits(outputs.detach(), targets))
-        seen += len(targets)
-        progress.step(number, step + 1, steps, seen)
-        if step % STEPS_BETWEEN_CHECKS == 0 and not losses[-1].isfinite():
-            break
-    return Trained(
-        loss=torch.stack(losses).sum().item() / seen,
-        accuracy=None if hits[0] is None else torch.stack(hits).sum().item() / seen,
-        gradient_norm=torch.stack(norms).mean().item(),
-        steps=len(losses),
-    )
-
-
 def epoch_of(
-    trained: Trained,
-    validated: tuple[float, float | None],
-    recipe: Recipe,
-    number: int,
-    watch: Stopwatch,
-    earlier: Sequence[Epoch],
+    state: State, trained: Trained, validated: tuple[float, float | None], recipe: Recipe
 ) -> Epoch:
-    """Put together what is recorded of one epoch."""
+    """Put together what is recorded of the epoch that is over."""
     spent = {
-        part: watch.parts[part] - math.fsum(epoch.seconds[part] for epoch in earlier)
+        part: state.spent.parts[part] - math.fsum(epoch.seconds[part] for epoch in state.epochs)
         for part in ("train", "evaluate")
     }
+    number = len(state.epochs) + 1
     return Epoch(
         train_loss=trained.loss,
         train_accuracy=trained.accuracy,
@@ -240,41 +289,6 @@ def epoch_of(
         steps=trained.steps,
         seconds=spent,
     )
-
-
-def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
-    """Compute in the recipe's precision for this kind of device."""
-    lower = precision_on(device, recipe) == "bfloat16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
-
-
-def precision_on(device: torch.device, recipe: Recipe) -> str:
-    """Return the recipe's precision for this kind of device."""
-    if device.type == "cuda":
-        return recipe.precision_cuda
-    saves = device.type == "cpu" and computes_bfloat16()
-    return recipe.precision if saves else "float32"
-
-
-def predict(net: nn.Module, feed: Feed, recipe: Recipe) -> Batch:
-    """Return the net's outputs and the targets for all examples of a split, in order."""
-    net.eval()
-    outputs, targets = [], []
-    with torch.inference_mode():
-        for inputs, wanted in all_in_order(feed):
-            with precise(inputs.device, recipe):
-                outputs.append(net(inputs).float())
-            targets.append(wanted)
-    return torch.cat(outputs), torch.cat(targets)
-
-
-def evaluate(net: nn.Module, feed: Feed, case: Case) -> tuple[float, float | None]:
-    """Return loss and accuracy on a split; no accuracy for a forecast."""
-    task = TASKS[case.task]
-    outputs, targets = predict(net, feed, case.recipe)
-    hits = task.hits(outputs, targets)
-    loss = task.loss(outputs, targets).item()
-    return loss, None if hits is None else hits.item() / len(targets)
 
 
 def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
@@ -291,7 +305,7 @@ def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
     return {"parameters": parameters, "flops_per_sample": count.get_total_flops()}
 
 
-def learned(epochs: Sequence[Epoch]) -> dict[str, float | None]:
+def accuracies(epochs: Sequence[Epoch]) -> dict[str, float | None]:
     """Return the accuracies of the epoch whose weights were kept."""
     kept = epochs[(best_epoch(epochs) or len(epochs)) - 1]
     if kept.train_accuracy is None:
@@ -301,10 +315,10 @@ def learned(epochs: Sequence[Epoch]) -> dict[str, float | None]:
 
 def costs(state: State, examples: int, device: torch.device) -> dict[str, float | int | None]:
     """Return what the run took in time and memory, over all attempts."""
-    seconds = state.watch.parts["train"]
+    seconds = state.spent.parts["train"]
     return {
         "train_seconds": seconds,
-        "wall_seconds": state.watch.wall_seconds,
+        "wall_seconds": state.spent.wall_seconds,
         "seconds_per_step": seconds / sum(epoch.steps for epoch in state.epochs),
         "samples_per_second": examples * len(state.epochs) / seconds,
         "epochs": len(state.epochs),

@@ -62,9 +62,15 @@ def trained(
     """Train a case in this process, on squares unless other data are given."""
     device = torch.device("cpu")
     run = training.begun(case, id=f"test[{case}]", seed=seed, device=device)
-    return training.train(
-        case, data or squares(), run, device=device, progress=Silent(), place=place
+    (outcome,) = training.train(
+        case,
+        data or squares(),
+        [run],
+        device=device,
+        progress=Silent(),
+        places=[place] if place else [],
     )
+    return outcome
 
 
 def squares(*, classes: int = 3, swapped: bool = False) -> Data:

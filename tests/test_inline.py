@@ -35,16 +35,17 @@ class Hungry(nn.Module):
 
 def compute(case: Case, out, seed: int = 0) -> Run:
     """Compute a run of a case on squares."""
-    return inline.compute(
+    (run,) = inline.compute(
         case,
         squares(),
         id=f"test_small[{case}]",
-        seed=seed,
+        seeds=[seed],
         out=out,
         device="cpu",
-        progress=Silent(),
+        shown=lambda seeds: Silent(),
         facts={"profile": "quick", "engine": "inline"},
     )
+    return run
 
 
 def bits_of(run: Run) -> object:

@@ -12,9 +12,10 @@ from small_cases import leaked, line_case, linear, small_case, squares, trained
 from torch import nn
 
 from amlnn_datasets import series
-from pytest_amlnn import training
+from pytest_amlnn import steps
 from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.data import Data
+from pytest_amlnn.feeding import steps_of
 from pytest_amlnn.result import METRICS, Run, to_plain
 
 SMALL_SERIES = {"preset": "ar", "points": 300, "longest": 300, "test": 200, "window": 8}
@@ -178,12 +179,12 @@ def test_rate_of_zero_learns_nothing():
     assert len({epoch.val_loss for epoch in run.epochs}) == 1
 
 
-@pytest.mark.parametrize(("examples", "steps"), [(64, 2), (65, 2), (66, 3), (5, 1)])
-def test_last_batch_of_one_is_left_out(examples, steps):
+@pytest.mark.parametrize(("examples", "count"), [(64, 2), (65, 2), (66, 3), (5, 1)])
+def test_last_batch_of_one_is_left_out(examples, count):
     """Batch normalisation needs two examples; any other remainder is trained on."""
     recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=32)
 
-    assert training.steps_of(examples, recipe) == steps
+    assert steps_of(examples, recipe) == count
 
 
 def test_examples_are_recorded_in_order():
@@ -212,7 +213,7 @@ def test_flops_count_two_per_multiply_add():
 )
 def test_lower_precision_is_used_where_the_processor_has_it(native, precision, monkeypatch):
     """The record says in which precision a recipe's bfloat16 was computed; both ways learn."""
-    monkeypatch.setattr(training, "computes_bfloat16", lambda: native)
+    monkeypatch.setattr(steps, "computes_bfloat16", lambda: native)
     run = train(small_case(epochs=6, precision="bfloat16"))
     full = train(small_case(epochs=6))
 

@@ -1,0 +1,151 @@
+"""One epoch of one run, or of several at once: a step for each batch, and the evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import torch
+from torch import Tensor, nn
+
+from pytest_amlnn import classification, forecast
+from pytest_amlnn.case import Case, Recipe
+from pytest_amlnn.checkpoint import State
+from pytest_amlnn.device import computes_bfloat16
+from pytest_amlnn.feeding import Batch, Feed, all_in_order, epoch_of_batches, steps_of
+from pytest_amlnn.optimization import clip, rate, set_rate
+from pytest_amlnn.progress import Progress
+
+TASKS: dict[str, ModuleType] = {"classification": classification, "forecast": forecast}
+
+STEPS_BETWEEN_CHECKS = 50
+"""Steps after which a loss that is no number is noticed; asking makes the device wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What the steps of one epoch leave behind, summed up."""
+
+    loss: float
+    accuracy: float | None
+    gradient_norm: float
+    steps: int
+
+
+class Steps:
+    """The steps of a run's epoch; what they leave stays on the device until it is over."""
+
+    def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
+        self.net, self.optimizer = state.net, state.optimizer
+        self.parameters = [*self.net.parameters()]
+        self.number = len(state.epochs) + 1
+        self.count = steps_of(feed.count, recipe)
+        self.batches = epoch_of_batches(feed, recipe, seed, self.number)
+        self.losses: list[Tensor] = []
+        self.hits: list[Tensor | None] = []
+        self.norms: list[Tensor] = []
+        self.seen = 0
+
+    @property
+    def summed(self) -> Trained:
+        """All of them together."""
+        hits = [hits for hits in self.hits if hits is not None]
+        return Trained(
+            loss=torch.stack(self.losses).sum().item() / self.seen,
+            accuracy=torch.stack(hits).sum().item() / self.seen if hits else None,
+            gradient_norm=torch.stack(self.norms).mean().item(),
+            steps=len(self.losses),
+        )
+
+
+def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[Trained]:
+    """Take a step for each batch, with all runs at once, and return what each one learned."""
+    recipe, task = case.recipe, TASKS[case.task]
+    for each in runs:
+        each.net.train()
+    going, count = runs, runs[0].count
+    for step in range(count):
+        inputs, targets = zip(*(next(each.batches) for each in going), strict=True)
+        with precise(inputs[0].device, recipe):
+            outputs = computed([each.net for each in going], inputs)
+        losses = [
+            task.loss(*pair, recipe.label_smoothing)
+            for pair in zip(outputs, targets, strict=True)
+        ]
+        for each in going:  # optimizer.zero_grad does it in ten times as many calls
+            for parameter in each.parameters:
+                parameter.grad = None
+        torch.autograd.backward(losses)
+        for each, loss, output, target in zip(going, losses, outputs, targets, strict=True):
+            share = (each.number - 1 + (step + 0.5) / count) / recipe.epochs
+            set_rate(each.optimizer, rate(recipe, share))
+            each.norms.append(clip(each.parameters, recipe.clip_norm))
+            each.optimizer.step()
+            each.losses.append(loss.detach() * len(target))
+            each.hits.append(task.hits(output.detach(), target))
+            each.seen += len(target)
+        progress.step(going[0].number, step + 1, count, going[0].seen)
+        if step % STEPS_BETWEEN_CHECKS == 0:
+            going = [each for each in going if each.losses[-1].isfinite()]
+            if not going:
+                break
+    return [each.summed for each in runs]
+
+
+def computed(nets: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Return the outputs of each net for its inputs, at once if the nets know how to.
+
+    A net's class that does has `together(nets, inputs)`, and no net's bits depend there on
+    which others are with it.
+    """
+    together: Callable[..., Sequence[Tensor]] | None = getattr(nets[0], "together", None)
+    if together is not None:
+        return together(nets, inputs)
+    return [net(given) for net, given in zip(nets, inputs, strict=True)]
+
+
+def predict(nets: Sequence[nn.Module], feeds: Sequence[Feed], recipe: Recipe) -> list[Batch]:
+    """Return each net's outputs and the targets for all examples of its split, in order."""
+    batches = []
+    for net in nets:
+        net.eval()
+    with torch.inference_mode():
+        for batch in zip(*map(all_in_order, feeds), strict=True):
+            inputs, targets = zip(*batch, strict=True)
+            with precise(inputs[0].device, recipe):
+                outputs = [output.float() for output in computed(nets, inputs)]
+            batches.append([*zip(outputs, targets, strict=True)])
+    return [
+        (
+            torch.cat([output for output, _ in of_one]),
+            torch.cat([target for _, target in of_one]),
+        )
+        for of_one in zip(*batches, strict=True)
+    ]
+
+
+def evaluate(
+    nets: Sequence[nn.Module], feeds: Sequence[Feed], case: Case
+) -> list[tuple[float, float | None]]:
+    """Return each net's loss and accuracy on its split; no accuracy for a forecast."""
+    task, found = TASKS[case.task], []
+    for outputs, targets in predict(nets, feeds, case.recipe):
+        hits = task.hits(outputs, targets)
+        accuracy = None if hits is None else hits.item() / len(targets)
+        found.append((task.loss(outputs, targets).item(), accuracy))
+    return found
+
+
+def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
+    """Compute in the recipe's precision for this kind of device."""
+    lower = precision_on(device, recipe) == "bfloat16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+
+
+def precision_on(device: torch.device, recipe: Recipe) -> str:
+    """Return the recipe's precision for this kind of device."""
+    if device.type == "cuda":
+        return recipe.precision_cuda
+    saves = device.type == "cpu" and computes_bfloat16()
+    return recipe.precision if saves else "float32"
