@@ -15,6 +15,7 @@ one linear map, and their gradients come back through its transpose.
 
 from __future__ import annotations
 
+import weakref
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -46,7 +47,8 @@ def final_states(cells: Sequence[RNN | GRU | LSTM], inputs: Sequence[Tensor]) ->
         names = [f"{name}_l{depth}{way}" for way in ways for name in PARAMETERS]
         weights = [getattr(one, name) for one in cells for name in names]
         whole = depth + 1 < first.num_layers
-        flow, final = Layer.apply(flow, first.kind, len(ways), whole, *weights)
+        with torch.autocast("cpu", enabled=False):  # buffers are of the weights' precision
+            flow, final = Layer.apply(flow, first.kind, len(ways), whole, *weights)
         finals.append(final)
     return [*torch.cat(finals, 1).mT]
 
@@ -151,19 +153,17 @@ class Lease:
     """Buffers, until nothing remembers the pass that they were taken for."""
 
     def __init__(self, kind: type[Pass], flow: Tensor, hidden: int, ways: int) -> None:
-        self.key = (kind, hidden, ways, *flow.shape, flow.dtype)
+        key = (kind, hidden, ways, *flow.shape, flow.dtype)
         steps, nets, inputs, n = flow.shape
         while len(FREE) > SHAPES_KEPT:
             del FREE[next(iter(FREE))]  # of a case before this one, probably
-        free = FREE[self.key]
+        free = FREE[key]
         with torch.inference_mode(False):  # training may get them later
             self.buffers: Any = free.pop() if free else kind(flow, hidden, ways)
         places = self.buffers.inputs[..., :n].view(steps, nets, ways, inputs, n).unbind(2)
         for way, place in enumerate(places):
             place.copy_(flow.flip(0) if way else flow)
-
-    def __del__(self) -> None:
-        FREE[self.key].append(self.buffers)
+        weakref.finalize(self, free.append, self.buffers)
 
 
 class Pass:
@@ -202,9 +202,20 @@ class Pass:
             flow.new_tensor(each).repeat_interleave(hidden)[:, None]
             for each in (self.times, self.slopes)
         )
+
+    # what the way back alone needs: evaluation never has one
+
+    @cached_property
+    def factors(self) -> Tensor:
+        """Of every sum the gradient's factor that lies in its own step."""
+        steps, readers, hidden, n = self.before.shape
         blocks = self.others + len(self.times)
-        self.factors = flow.new_zeros(steps, readers, blocks, hidden, n)
-        self.changes = torch.zeros_like(self.factors)
+        return self.fed.new_empty(steps, readers, blocks, hidden, n)
+
+    @cached_property
+    def changes(self) -> Tensor:
+        """Of every sum its gradient, but for a factor that is the same for a whole gate."""
+        return torch.empty_like(self.factors)
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps with weights (ways, gates * hidden, hidden + 2 + inputs)."""
@@ -348,9 +359,8 @@ class GatedPass(Pass):
 
     def outward(self, weight: Tensor) -> Tensor:
         """Return the gradients of the inputs (time, readers, features, n)."""
-        weight = (self.scale * weight).roll(
-            self.hidden, 1
-        )  # changes of the new state are first
+        # changes of the new state come first
+        weight = (self.scale * weight).roll(self.hidden, 1)
         back: Tensor = weight.mT @ self.changes[:, :, :3].flatten(2, 3)
         return back
 
@@ -370,7 +380,6 @@ class LongShortPass(Pass):
         self.cells = flow.new_zeros(steps + 1, readers, hidden, n)
         self.squashed = flow.new_empty(steps, readers, hidden, n)
         self.input, self.forget, self.new, self.output = self.sums.chunk(4, 2)
-        self.by_cell = torch.empty_like(self.squashed)
         of_all = (
             self.fed[:steps], self.sums, self.input, self.forget, self.new, self.output,
             self.cells[:steps], self.cells[1:], self.squashed, self.after,
@@ -388,6 +397,11 @@ class LongShortPass(Pass):
             torch.sigmoid(following, out=squashed)
             torch.mul(out, squashed, out=state)
             state.sub_(out, alpha=0.5)
+
+    @cached_property
+    def by_cell(self) -> Tensor:
+        """Of every cell the factor of its state's gradient."""
+        return torch.empty_like(self.squashed)
 
     @cached_property
     def views(self) -> list[tuple[Tensor, ...]]:

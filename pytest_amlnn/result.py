@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -162,8 +162,14 @@ def result_of(runs: tuple[Run, ...]) -> Result:
 
 
 def spread_of(runs: tuple[Run, ...], name: str) -> Spread:
-    """Sum up one metric; a run that lacks it leaves no mean, for no run is ever dropped."""
+    """Sum up one metric; a run that lacks it leaves no mean, for no run is ever dropped.
+
+    Runs that were trained at once have equal shares of one time: that is no spread.
+    """
     counts = [run.data["counts"]["test"] for run in runs if "counts" in run.data]
     tests = counts[0] if counts and name in ("test_accuracy", "test_top5") else None
     values = [run.metrics.get(name) for run in runs]
-    return spread(values, share=name in SHARES, tests=tests)
+    found = spread(values, share=name in SHARES, tests=tests)
+    if name in MACHINE_METRICS and any(run.together > 1 for run in runs):
+        return replace(found, sd=None, low=None, high=None)
+    return found

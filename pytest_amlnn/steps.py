@@ -85,7 +85,8 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
             each.losses.append(loss.detach() * len(target))
             each.hits.append(task.hits(output.detach(), target))
             each.seen += len(target)
-        progress.step(going[0].number, step + 1, count, going[0].seen)
+        least = min(each.number for each in going)
+        progress.step(least, step + 1, count, sum(each.seen for each in going))
         if step % STEPS_BETWEEN_CHECKS == 0:
             going = [each for each in going if each.losses[-1].isfinite()]
             if not going:
@@ -99,8 +100,8 @@ def computed(nets: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Sequence[Te
     A net's class that does has `together(nets, inputs)`, and no net's bits depend there on
     which others are with it.
     """
-    together: Callable[..., Sequence[Tensor]] | None = getattr(nets[0], "together", None)
-    if together is not None:
+    together: Callable[..., Sequence[Tensor]] | None = getattr(type(nets[0]), "together", None)
+    if together is not None and len(nets) > 1:
         return together(nets, inputs)
     return [net(given) for net, given in zip(nets, inputs, strict=True)]
 

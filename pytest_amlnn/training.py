@@ -138,7 +138,8 @@ def train(
             for run, place in zip_longest(runs, places)
         ]
         counts = {(member.training.count, member.validation.count) for member in members}
-        groups = [members] if len(counts) == 1 else [[member] for member in members]
+        at_once = case.together and len(counts) == 1
+        groups = [members] if at_once else [[member] for member in members]
         for group in groups:
             going = group
             while going:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 import torch
@@ -17,11 +18,12 @@ from amlnn_datasets import series
 from amlnn_datasets.series import Series
 from amlnn_models import cells
 from amlnn_models.recurrent import Forecaster
-from pytest_amlnn import store
+from pytest_amlnn import clock, steps, store
 from pytest_amlnn.case import Case
+from pytest_amlnn.clock import Clock, Spent
 from pytest_amlnn.engines import inline
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.result import Epoch, Run, to_plain
+from pytest_amlnn.result import Epoch, Run, result_of, to_plain
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -80,7 +82,7 @@ def compute(
 
 def bits_of(run: Run) -> object:
     """Return all of a run that must not depend on what it was trained with."""
-    return lasting(to_plain(replace(run, together=0)))
+    return lasting(to_plain(run))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -151,8 +153,6 @@ def test_run_that_diverges_takes_no_other_with_it(tmp_path):
 
 def test_seconds_are_shared_out(tmp_path):
     """Each run has its share: parts add up to the run's time, and all runs' to the whole."""
-    from time import perf_counter
-
     case = recurrent(epochs=12, patience=12)
     start = perf_counter()
     runs = compute(case, tmp_path, [0, 1, 2])
@@ -162,8 +162,42 @@ def test_seconds_are_shared_out(tmp_path):
     for run in runs:
         assert run.together == 3
         assert sum(run.parts.values()) == pytest.approx(run.metrics["wall_seconds"], rel=0.05)
-    assert max(walls) < 1.5 * min(walls)
-    assert sum(walls) < whole
+    assert 0.5 * whole < sum(walls) < whole
+
+
+def test_clock_counts_a_share_for_each(monkeypatch):
+    """Each run has its share of a part and the time before it; what is skipped is nobody's."""
+    times = iter([0.0, 1.0, 7.0, 9.0, 10.0, 12.0])  # made, part, skipped, part
+    monkeypatch.setattr(clock, "perf_counter", lambda: next(times))
+    one, other = Spent(), Spent()
+    shared = Clock(CPU)
+    with shared.part("train", one, other):
+        pass
+    shared.skip()
+    with shared.part("evaluate", one):
+        pass
+
+    assert (one.parts["train"], other.parts["train"], one.parts["evaluate"]) == (3.0, 3.0, 2.0)
+    assert (one.wall_seconds, other.wall_seconds) == (3.5 + 3.0, 3.5)
+
+
+def test_times_at_once_have_no_interval(tmp_path):
+    """Shares of one time tell nothing of how times differ from run to run; errors do."""
+    runs = compute(recurrent(epochs=2), tmp_path, [0, 1, 2])
+    metrics = result_of(tuple(runs)).metrics
+
+    assert metrics["train_seconds"].mean is not None
+    assert (metrics["train_seconds"].sd, metrics["train_seconds"].low) == (None, None)
+    assert metrics["test_mse"].low is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lower_precision_leaves_cells_as_they_are(kind, tmp_path, monkeypatch):
+    """Under bfloat16 the cells, whose sums need it, stay in float32; the head does not."""
+    monkeypatch.setattr(steps, "computes_bfloat16", lambda: True)
+    (run,) = compute(recurrent(kind, epochs=2, precision="bfloat16"), tmp_path, [0])
+
+    assert (run.status, run.precision) == ("finished", "bfloat16")
 
 
 def test_cases_that_cannot_are_trained_one_by_one(tmp_path):

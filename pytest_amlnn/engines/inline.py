@@ -47,8 +47,8 @@ def compute(
             if waiting:
                 with shown(waiting) as progress:
                     train(case, data, id, waiting, out, device, progress, facts, contended)
-            runs = [store.ended(out, id, seed) for seed in group]
-        yield from (run for run in runs if run is not None)
+            runs = [store.load_run(store.run_file(out, id, seed)) for seed in group]
+        yield from runs
 
 
 def stored(case: Case, data: Data, id: str, seed: int, out: Path, device: torch.device) -> bool:
