@@ -7,7 +7,8 @@ that one product a step gives all sums, and one product for all steps gives all 
 weights and biases. The factors of the way back are computed for all steps together. The numbers
 are torch's but for rounding.
 
-Time comes first, then the ways, then features, then the batch: (time, ways, features, n).
+Time comes first, then nets and ways, then features, then the batch:
+(time, readers, features, n).
 Instead of a state its half, (1 + state) / 2, is kept: tanh(x) is 2 sigmoid(2 x) - 1, and
 torch's sigmoid takes less than half the time of its tanh. The weights are prepared for that by
 one linear map, and their gradients come back through its transpose.
@@ -97,12 +98,8 @@ class Layer(torch.autograd.Function):
     @once_differentiable
     def backward(context: Any, outer: Tensor | None, last: Tensor | None) -> Any:
         """Return the gradients of inputs and weights."""
-        made, weights, ways, n = (
-            context.lease.buffers,
-            context.weights,
-            context.ways,
-            context.n,
-        )
+        made, weights = context.lease.buffers, context.weights
+        ways, n = context.ways, context.n
         steps, readers, hidden, padded = made.after.shape
         carry = weights.new_zeros(readers, hidden, padded)
         if last is not None:
@@ -125,7 +122,7 @@ class Layer(torch.autograd.Function):
         ]
         inputs = None
         if context.needs_input_grad[0]:
-            found = made.outward(weights[..., hidden + 2 :])[..., : context.n]
+            found = made.outward(weights[..., hidden + 2 :])[..., :n]
             inputs = sum(in_time_order(found, ways))
         return inputs, None, None, None, *gradients
 
@@ -218,7 +215,7 @@ class Pass:
         return torch.empty_like(self.factors)
 
     def run(self, weights: Tensor) -> None:
-        """Go through all steps with weights (ways, gates * hidden, hidden + 2 + inputs)."""
+        """Go through all steps with weights (readers, gates * hidden, hidden + 2 + inputs)."""
         raise NotImplementedError
 
     def run_back(self, recurrent: Tensor, carry: Tensor, outer: Sequence[Any]) -> None:
@@ -249,7 +246,7 @@ class Pass:
 
 
 def batched(of_all: Tensor) -> Tensor:
-    """Return (time, ways, rows, n) as (ways, rows, time * n)."""
+    """Return (time, readers, rows, n) as (readers, rows, time * n)."""
     return of_all.permute(1, 2, 0, 3).flatten(2)
 
 

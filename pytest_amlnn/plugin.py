@@ -406,18 +406,17 @@ def compute(
         title = f"{name} {plural} {', '.join(map(str, waiting))}"
         return progress(request, title, case.recipe.epochs)
 
+    job = inline.Job(
+        case=case,
+        data=data,
+        id=name,
+        out=options.out,
+        device=options.device,
+        facts={"profile": options.profile, "engine": "inline"},
+        contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
+    )
     try:
-        yield from inline.compute(
-            case,
-            data,
-            id=name,
-            seeds=seeds,
-            out=options.out,
-            device=options.device,
-            shown=shown,
-            facts={"profile": options.profile, "engine": "inline"},
-            contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
-        )
+        yield from inline.compute(job, seeds, shown)
     except (*ERRORS, DeviceError) as error:
         pytest.fail(f"{name}: {error}", pytrace=False)
 

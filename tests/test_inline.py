@@ -35,16 +35,15 @@ class Hungry(nn.Module):
 
 def compute(case: Case, out, seed: int = 0) -> Run:
     """Compute a run of a case on squares."""
-    (run,) = inline.compute(
-        case,
-        squares(),
+    job = inline.Job(
+        case=case,
+        data=squares(),
         id=f"test_small[{case}]",
-        seeds=[seed],
         out=out,
         device="cpu",
-        shown=lambda seeds: Silent(),
         facts={"profile": "quick", "engine": "inline"},
     )
+    (run,) = inline.compute(job, [seed], lambda seeds: Silent())
     return run
 
 

@@ -66,18 +66,15 @@ def compute(
     case: Case, out: Path, seeds: list[int], *, data=data, progress: Silent | None = None
 ) -> list[Run]:
     """Compute runs as a sweep does."""
-    return [
-        *inline.compute(
-            case,
-            data,
-            id=f"test[{case}]",
-            seeds=seeds,
-            out=out,
-            device="cpu",
-            shown=lambda waiting: progress or Silent(),
-            facts={"profile": "quick", "engine": "inline"},
-        )
-    ]
+    job = inline.Job(
+        case=case,
+        data=data,
+        id=f"test[{case}]",
+        out=out,
+        device="cpu",
+        facts={"profile": "quick", "engine": "inline"},
+    )
+    return [*inline.compute(job, seeds, lambda waiting: progress or Silent())]
 
 
 def bits_of(run: Run) -> object:

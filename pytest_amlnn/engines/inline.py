@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,88 +23,86 @@ Shown = Callable[[Sequence[int]], AbstractContextManager[Progress]]
 """Opens what shows how far the runs with these seeds are."""
 
 
-def compute(
-    case: Case,
-    data: Data,
-    *,
-    id: str,
-    seeds: Sequence[int],
-    out: Path,
-    device: str,
-    shown: Shown,
-    facts: Mapping[str, Any],
-    contended: bool = False,
-) -> Iterator[Run]:
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The runs of a case: all but their seeds."""
+
+    case: Case
+    data: Data
+    id: str
+    out: Path
+    """The run directory."""
+    device: str
+    facts: Mapping[str, Any]
+    """What environment.json says besides machine and datasets."""
+    contended: bool = False
+
+    def begun(self, seed: int, device: torch.device) -> Run:
+        """Return what is to be said of a run if nothing more is heard of it."""
+        return training.begun(
+            self.case, id=self.id, seed=seed, device=device, contended=self.contended
+        )
+
+
+def compute(job: Job, seeds: Sequence[int], shown: Shown) -> Iterator[Run]:
     """Yield the runs as the run directory has them; train and store those that it lacks.
 
-    `facts` is what environment.json says besides machine and datasets. Raises StoreError
-    where a stored run or checkpoint is of another recipe, other data or another version.
+    Raises StoreError where a stored run or checkpoint is of another recipe, other data or
+    another version.
     """
-    where = resolve(device)
-    at_once = case.together and where.type == "cpu"
+    at_once = job.case.together and resolve(job.device).type == "cpu"
     for group in [seeds] if at_once else [[seed] for seed in seeds]:
-        with store.locked(out, id):
-            waiting = [seed for seed in group if not stored(case, data, id, seed, out, where)]
+        with store.locked(job.out, job.id):
+            waiting = [seed for seed in group if not stored(job, seed)]
             if waiting:
                 with shown(waiting) as progress:
-                    train(case, data, id, waiting, out, device, progress, facts, contended)
-            runs = [store.load_run(store.run_file(out, id, seed)) for seed in group]
+                    train(job, waiting, progress)
+            runs = [store.load_run(store.run_file(job.out, job.id, seed)) for seed in group]
         yield from runs
 
 
-def stored(case: Case, data: Data, id: str, seed: int, out: Path, device: torch.device) -> bool:
+def stored(job: Job, seed: int) -> bool:
     """Return whether a run ended and is of this training; StoreError if of another."""
-    run = store.ended(out, id, seed)
+    run = store.ended(job.out, job.id, seed)
     # an unlucky one may have seen no data, and its checkpoints can be gone on from
     if run is not None and run.status not in store.UNLUCKY:
-        new = training.begun(case, id=id, seed=seed, device=device)
-        now, then = resume.about(new, data(seed).facts), resume.about(run, run.data)
-        resume.check(store.run_file(out, id, seed), then, now)
-        store.forget(out, id, seed)  # a kill may have come before
+        new = job.begun(seed, resolve(job.device))
+        now, then = resume.about(new, job.data(seed).facts), resume.about(run, run.data)
+        resume.check(store.run_file(job.out, job.id, seed), then, now)
+        store.forget(job.out, job.id, seed)  # a kill may have come before
     return run is not None
 
 
-def train(
-    case: Case,
-    data: Data,
-    id: str,
-    seeds: Sequence[int],
-    out: Path,
-    device: str,
-    progress: Progress,
-    facts: Mapping[str, Any],
-    contended: bool,
-) -> None:
+def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
     """Train runs at once, and store each as soon as it ends."""
-
-    def save(outcome: Outcome) -> None:
-        run = outcome.run
-        store.save_run(out, run, outcome.examples, outcome.names)
-        dataset = {str(outcome.dataset.get("name", case.dataset)): dict(outcome.dataset)}
-        store.save_environment(out, {**facts, **run.environment}, dataset)
-        if run.status not in store.UNLUCKY:
-            store.forget(out, id, run.seed)
-        del runs[run.seed]
-
     words = ""
-    with lease(device, case.recipe.threads, progress.note) as where:
-        runs = {
-            seed: store.begin(
-                out,
-                training.begun(case, id=id, seed=seed, device=where, contended=contended),
-            )
-            for seed in seeds
-        }
-        places = [store.place(out, id, seed) for seed in seeds]
+    with lease(job.device, job.case.recipe.threads, progress.note) as device:
+        runs = {seed: store.begin(job.out, job.begun(seed, device)) for seed in seeds}
         trained = training.train(
-            case, data, [*runs.values()], device=where, progress=progress, places=places
+            job.case,
+            job.data,
+            [*runs.values()],
+            device=device,
+            progress=progress,
+            places=[store.place(job.out, job.id, seed) for seed in seeds],
         )
         try:
             with closing(trained):
                 for outcome in trained:
-                    save(outcome)
+                    save(job, outcome)
+                    del runs[outcome.run.seed]
         except torch.OutOfMemoryError as error:
             words = str(error)
         if words:  # out here, where nothing holds the nets any longer
-            for run in [*runs.values()]:
-                save(training.out_of_memory(case, data, run, where, words))
+            for run in runs.values():
+                save(job, training.out_of_memory(job.case, job.data, run, device, words))
+
+
+def save(job: Job, outcome: Outcome) -> None:
+    """Store a run that ended."""
+    run = outcome.run
+    store.save_run(job.out, run, outcome.examples, outcome.names)
+    dataset = {str(outcome.dataset.get("name", job.case.dataset)): dict(outcome.dataset)}
+    store.save_environment(job.out, {**job.facts, **run.environment}, dataset)
+    if run.status not in store.UNLUCKY:
+        store.forget(job.out, job.id, run.seed)
