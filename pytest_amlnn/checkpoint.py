@@ -28,6 +28,8 @@ from pytest_amlnn.result import SCHEMA, Epoch, finite
 from pytest_amlnn.resume import check
 from pytest_amlnn.stopping import best_epoch
 
+LARGE = 2**24
+"""Bytes of tensors from which on a second thread pays."""
 KEPT = 2
 """Generations: while one is written, the one before is whole."""
 
@@ -182,7 +184,8 @@ def read(file: Path) -> tuple[dict[str, Any], Tensors]:
 def digest_of(text: str, tensors: Tensors) -> str:
     """Return a SHA-256 of a state and its tensors: names, kinds, shapes and bytes.
 
-    It is that of the text and of each tensor's SHA-256, which two threads find.
+    It is that of the text and of each tensor's SHA-256. Two threads find those of large nets;
+    for small ones handing over takes longer than the work.
     """
 
     def line(name: str) -> str:
@@ -190,6 +193,9 @@ def digest_of(text: str, tensors: Tensors) -> str:
         content = hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data)
         return f"\n{name} {tensor.dtype} {[*tensor.shape]} {content.hexdigest()}"
 
-    with ThreadPoolExecutor(2) as pool:
-        lines = pool.map(line, sorted(tensors))
+    if sum(tensor.nbytes for tensor in tensors.values()) < LARGE:
+        lines = [line(name) for name in sorted(tensors)]
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            lines = [*pool.map(line, sorted(tensors))]
     return hashlib.sha256("".join((text, *lines)).encode()).hexdigest()
