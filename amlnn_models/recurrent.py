@@ -23,7 +23,14 @@ SIZES = {
 }
 
 QUICK = Recipe(
-    epochs=8, learning_rate=0.01, optimizer="adam", batch_size=64, clip_norm=1.0, threads=1
+    epochs=8,
+    learning_rate=0.01,
+    optimizer="adam",
+    batch_size=64,
+    clip_norm=1.0,
+    threads=1,
+    # bfloat16 has three digits: forecasts are asked for more
+    precision_cuda="float32",
 )
 SEED = replace(QUICK, epochs=10, learning_rate=0.005, batch_size=32)
 FULL = replace(SEED, epochs=60, patience=8)

@@ -101,7 +101,8 @@ class Case:
     cases that take longest."""
     together: bool = False
     """Train all seeds at once on a CPU: the net's class computes several nets in fewer calls,
-    `together(nets, inputs)`, and draws no random numbers."""
+    `together(nets, inputs)`, and draws no random numbers. On a CUDA device its training passes
+    are captured as graphs."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from pytest_amlnn.clock import Spent
 from pytest_amlnn.disk import replacing
+from pytest_amlnn.graphs import Forward
 from pytest_amlnn.result import SCHEMA, Epoch, finite
 from pytest_amlnn.resume import check
 from pytest_amlnn.stopping import best_epoch
@@ -51,6 +52,8 @@ class State:
     spent: Spent = field(default_factory=Spent)
     epochs: list[Epoch] = field(default_factory=list)
     peak_memory_bytes: int | None = None
+    forward: Forward | None = None
+    """Computes the net in training, where that was captured."""
 
 
 # tensors

@@ -14,6 +14,7 @@ from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.checkpoint import State
 from pytest_amlnn.device import computes_bfloat16
 from pytest_amlnn.feeding import Batch, Feed, all_in_order, epoch_of_batches, steps_of
+from pytest_amlnn.graphs import Forward
 from pytest_amlnn.optimization import clip, rate, set_rate
 from pytest_amlnn.progress import Progress
 
@@ -38,6 +39,7 @@ class Steps:
 
     def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
         self.net, self.optimizer = state.net, state.optimizer
+        self.forward = state.forward or state.net
         self.parameters = [*self.net.parameters()]
         self.number = len(state.epochs) + 1
         self.count = steps_of(feed.count, recipe)
@@ -68,7 +70,7 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
     for step in range(count):
         inputs, targets = zip(*(next(each.batches) for each in going), strict=True)
         with precise(inputs[0].device, recipe):
-            outputs = computed([each.net for each in going], inputs)
+            outputs = computed([each.forward for each in going], inputs)
         losses = [
             task.loss(*pair, recipe.label_smoothing)
             for pair in zip(outputs, targets, strict=True)
@@ -94,7 +96,7 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
     return [each.summed for each in runs]
 
 
-def computed(nets: Sequence[nn.Module], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+def computed(nets: Sequence[Forward], inputs: Sequence[Tensor]) -> Sequence[Tensor]:
     """Return the outputs of each net for its inputs, at once if the nets know how to.
 
     A net's class that does has `together(nets, inputs)`, and no net's bits depend there on
@@ -141,7 +143,8 @@ def evaluate(
 def precise(device: torch.device, recipe: Recipe) -> torch.autocast:
     """Compute in the recipe's precision for this kind of device."""
     lower = precision_on(device, recipe) == "bfloat16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+    # no net uses a weight twice, and what is captured as a graph must not be cached
+    return torch.autocast(device.type, torch.bfloat16, enabled=lower, cache_enabled=False)
 
 
 def precision_on(device: torch.device, recipe: Recipe) -> str:

@@ -28,6 +28,7 @@ from pytest_amlnn.device import (
     settled,
 )
 from pytest_amlnn.feeding import Batch, Feed, seed_of
+from pytest_amlnn.graphs import captured
 from pytest_amlnn.optimization import optimizer_of, rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
@@ -36,6 +37,7 @@ from pytest_amlnn.steps import (
     Steps,
     Trained,
     evaluate,
+    precise,
     precision_on,
     predict,
     train_epoch,
@@ -194,6 +196,10 @@ def member_of(
     with clock.part("checkpoint", spent):
         if place:
             checkpoint.load(place, state, about=member.about)
+    if case.together and device.type == "cuda" and training.count >= recipe.batch_size:
+        with clock.part("compile", spent), precise(device, recipe):
+            inputs, _ = training.batch(torch.arange(recipe.batch_size))
+            state.forward = captured(net, inputs)
     return member
 
 
