@@ -198,7 +198,9 @@ def test_time_of_all_attempts_is_counted_once(tmp_path):
 
     spent = sum(epoch.seconds["train"] for epoch in run.epochs)
     assert run.metrics["train_seconds"] == pytest.approx(spent)
-    assert sum(run.parts.values()) == pytest.approx(run.metrics["wall_seconds"], rel=0.02)
+    # a busy machine may stop a process of a quarter of a second between two parts
+    wall = pytest.approx(run.metrics["wall_seconds"], rel=0.02, abs=0.05)
+    assert sum(run.parts.values()) == wall
     assert run.parts["checkpoint"] > 0
 
 
