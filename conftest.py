@@ -5,8 +5,9 @@ import pytest
 from amlnn_datasets import series as synthetic
 from amlnn_datasets import shapes
 from amlnn_datasets import tiny_imagenet as archive
+from amlnn_models import weights as imagenet
 from pytest_amlnn import Case, DataError
-from pytest_amlnn.data import Data
+from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.options import Options
 from pytest_amlnn.plugin import options_of
 
@@ -16,13 +17,17 @@ def pytest_amlnn_check(options: Options) -> None:
     path = archive.located(options.data)
     if path is not None and (options.data or options.profile != "quick"):
         archive.check(path)
+    imagenet.check(options.weights)
 
 
 def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:
-    """Say why a Tiny ImageNet case cannot run here."""
+    """Say why a case cannot run here: no Tiny ImageNet, or no weights to start from."""
     if case.dataset != "tiny-imagenet":
         return None
-    return archive.unavailable(archive.located(options.data), **case.data)
+    reason = archive.unavailable(archive.located(options.data), **case.data)
+    if reason is None and case.init == "imagenet":
+        reason = imagenet.unavailable(case.model, options.weights)
+    return reason
 
 
 @pytest.fixture
@@ -43,6 +48,14 @@ def tiny_imagenet(case: Case, pytestconfig: pytest.Config) -> Data:
     except DataError as error:
         pytest.fail(str(error), pytrace=False)
     return lambda seed: splits
+
+
+@pytest.fixture
+def weights(case: Case, pytestconfig: pytest.Config) -> Weights | None:
+    """The ImageNet weights that a case starts from; None where it starts at random."""
+    if case.init == "random":
+        return None
+    return imagenet.find(case.model, options_of(pytestconfig).weights)
 
 
 @pytest.fixture

@@ -6,32 +6,32 @@ timm's `tf_` variants, whose padding and norms are those of TensorFlow's weights
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
+from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
 
 
-def efficientnet_lite0(outputs: int, resolution: int) -> nn.Module:
+def efficientnet_lite0(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build EfficientNet-Lite0; it takes any resolution."""
-    return efficientnet_lite("tf_efficientnet_lite0", outputs)
+    return efficientnet_lite("tf_efficientnet_lite0", outputs, **start)
 
 
-def efficientnet_lite2(outputs: int, resolution: int) -> nn.Module:
+def efficientnet_lite2(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build EfficientNet-Lite2; it takes any resolution."""
-    return efficientnet_lite("tf_efficientnet_lite2", outputs)
+    return efficientnet_lite("tf_efficientnet_lite2", outputs, **start)
 
 
-def efficientnet_lite(name: str, outputs: int) -> nn.Module:
+def efficientnet_lite(name: str, outputs: int, **start: Any) -> nn.Module:
     """Build timm's net, with norms that follow short trainings too.
 
     TensorFlow's momentum of 0.01 would leave the running statistics near where they began.
     """
-    import timm  # only when a net is built: it takes two seconds
-
-    return quick_on_small_maps(timm.create_model(name, num_classes=outputs, bn_momentum=0.1))
+    return quick_on_small_maps(create(name, outputs, **start, bn_momentum=0.1))
 
 
 QUICK = Recipe(epochs=4, learning_rate=0.004, optimizer="adamw", resolution=48)
@@ -48,8 +48,19 @@ FULL = replace(
     SEED, epochs=60, patience=8, batch_size=64, resolution=128, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+TUNED = {
+    "seed": replace(
+        SEED, learning_rate=0.0002, label_smoothing=0.1, shift=6, freeze_norms=True
+    ),
+    "full": replace(FULL, epochs=4, learning_rate=0.0002, resolution=160, freeze_norms=True),
+}
+"""From ImageNet weights."""
 
 CASES = [
-    *picture_cases("efficientnet_lite0", efficientnet_lite0, RECIPES, flops_per_pixel=19_000),
-    *picture_cases("efficientnet_lite2", efficientnet_lite2, RECIPES, flops_per_pixel=28_000),
+    *picture_cases(
+        "efficientnet_lite0", efficientnet_lite0, RECIPES, tuned=TUNED, flops_per_pixel=19_000
+    ),
+    *picture_cases(
+        "efficientnet_lite2", efficientnet_lite2, RECIPES, tuned=TUNED, flops_per_pixel=28_000
+    ),
 ]

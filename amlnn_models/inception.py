@@ -6,35 +6,35 @@ timm's nets as they are: their unpadded stems need pictures of at least 75 pixel
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
+from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
 
 SMALLEST = 75
 
 
-def inception_v3(outputs: int, resolution: int) -> nn.Module:
+def inception_v3(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build Inception-V3 without its auxiliary head; ValueError under 75 pixels."""
-    return inception("inception_v3", outputs, resolution)
+    return inception("inception_v3", outputs, resolution, **start)
 
 
-def inception_v4(outputs: int, resolution: int) -> nn.Module:
+def inception_v4(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build Inception-V4; ValueError under 75 pixels."""
-    return inception("inception_v4", outputs, resolution)
+    return inception("inception_v4", outputs, resolution, **start)
 
 
-def inception(name: str, outputs: int, resolution: int) -> nn.Module:
+def inception(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build timm's net."""
-    import timm  # only when a net is built: it takes two seconds
-
     if resolution < SMALLEST:
         raise ValueError(
             f"{name} needs {SMALLEST} pixels or more, the recipe says {resolution}"
         )
-    return quick_on_small_maps(timm.create_model(name, num_classes=outputs))
+    return quick_on_small_maps(create(name, outputs, **start))
 
 
 # SGD leaves these stems, drawn wide by timm, at chance for epochs; AdamW does not
@@ -50,13 +50,21 @@ SEED = replace(
 )
 FULL = replace(SEED, epochs=60, patience=8, batch_size=64, label_smoothing=0.1, shift=6)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+TUNED = {
+    "seed": replace(SEED, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5),
+    "full": replace(
+        FULL, epochs=6, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5, resolution=128
+    ),
+}
+"""From ImageNet weights."""
 
 CASES = [
-    *picture_cases("inception_v3", inception_v3, RECIPES, flops_per_pixel=72_000),
+    *picture_cases("inception_v3", inception_v3, RECIPES, tuned=TUNED, flops_per_pixel=72_000),
     *picture_cases(
         "inception_v4",
         inception_v4,
         {**RECIPES, "quick": replace(QUICK, epochs=3, learning_rate=0.0005)},
+        tuned=TUNED,
         flops_per_pixel=152_000,
         original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},
     ),

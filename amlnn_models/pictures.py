@@ -27,36 +27,40 @@ def picture_cases(
     recipes: Mapping[str, Recipe],
     *,
     flops_per_pixel: float,
+    tuned: Mapping[str, Recipe],
     quick: tuple[str, Builder] | None = None,
     original: Mapping[str, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
-    `recipes` holds one for each profile, `flops_per_pixel` roughly the operations of a
-    forward pass by pixel, `quick` the name and builder of the variant that the quick
-    profile trains instead, `original` what the original report gives for the model on
-    10,000 pictures.
+    `recipes` holds one for each profile, `tuned` those for nets that start from ImageNet
+    weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `quick` the
+    name and builder of the variant that the quick profile trains instead, `original` what
+    the original report gives for the model on 10,000 pictures.
     """
     variants = dict.fromkeys(recipes, ("", build)) | ({"quick": quick} if quick else {})
     return [
         Case(
             model=model,
-            build=partial(variants[profile][1], resolution=recipes[profile].resolution),
+            build=partial(variants[profile][1], resolution=recipe.resolution),
             variant=variants[profile][0],
-            recipe=recipes[profile],
+            recipe=recipe,
+            init=init,
             task="classification",
             family="cnn",
             dataset=dataset,
             size=size,
-            label=f"{model}-random-{'shapes-' if dataset == 'shapes' else ''}{short(size)}",
+            label=f"{model}-{init}-{'shapes-' if dataset == 'shapes' else ''}{short(size)}",
             data={"size": size, "classes": classes, "validation": validation},
             profile=profile,
             repeats=repeats,
             with_archive=archive,
-            flops=flops_per_pixel * recipes[profile].resolution ** 2,
+            flops=flops_per_pixel * recipe.resolution**2,
             reference=original or {} if size == 10_000 else {},
         )
         for profile, dataset, sizes, classes, validation, repeats, archive in SETS
+        for init, of_profile in (("random", recipes), ("imagenet", tuned))
+        for recipe in ([of_profile[profile]] if profile in of_profile else [])
         for size in sizes
     ]
 

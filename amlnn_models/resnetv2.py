@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
+from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
 
 
-def resnetv2_18(outputs: int, resolution: int) -> nn.Module:
+def resnetv2_18(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build ResNet-18-V2; it takes any resolution."""
-    return resnetv2("resnetv2_18", outputs)
+    return quick_on_small_maps(create("resnetv2_18", outputs, **start))
 
 
-def resnetv2_50(outputs: int, resolution: int) -> nn.Module:
+def resnetv2_50(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build ResNet-50-V2; it takes any resolution."""
-    return resnetv2("resnetv2_50", outputs)
-
-
-def resnetv2(name: str, outputs: int) -> nn.Module:
-    """Build timm's net."""
-    import timm  # only when a net is built: it takes two seconds
-
-    return quick_on_small_maps(timm.create_model(name, num_classes=outputs))
+    return quick_on_small_maps(create("resnetv2_50", outputs, **start))
 
 
 QUICK = Recipe(epochs=3, learning_rate=0.001, optimizer="adamw", resolution=32)
@@ -44,13 +39,21 @@ FULL = replace(
     SEED, epochs=60, patience=8, batch_size=64, learning_rate=0.1, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+TUNED = {
+    "seed": replace(SEED, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5),
+    "full": replace(
+        FULL, epochs=6, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5, resolution=128
+    ),
+}
+"""From ImageNet weights."""
 
 CASES = [
-    *picture_cases("resnetv2_18", resnetv2_18, RECIPES, flops_per_pixel=72_000),
+    *picture_cases("resnetv2_18", resnetv2_18, RECIPES, tuned=TUNED, flops_per_pixel=72_000),
     *picture_cases(
         "resnetv2_50",
         resnetv2_50,
         RECIPES,
+        tuned=TUNED,
         flops_per_pixel=163_000,
         original={"test_accuracy": 0.0, "test_loss": 5.3685, "epoch_seconds": 200},
     ),

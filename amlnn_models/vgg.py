@@ -17,37 +17,36 @@ from torch.nn import functional
 
 from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
+from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
 
 STRIDE = 32
 """Input pixels for each cell of the last feature map."""
 
 
-def vgg11(outputs: int, resolution: int) -> nn.Module:
+def vgg11(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build VGG-11, its first fully connected layer folded."""
-    return vgg("vgg11", outputs, resolution)
+    return vgg("vgg11", outputs, resolution, **start)
 
 
-def vgg11_bn(outputs: int, resolution: int) -> nn.Module:
+def vgg11_bn(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build VGG-11 with batch norm, its first fully connected layer folded."""
-    return vgg("vgg11_bn", outputs, resolution)
+    return vgg("vgg11_bn", outputs, resolution, **start)
 
 
-def vgg19(outputs: int, resolution: int) -> nn.Module:
+def vgg19(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build VGG-19, its first fully connected layer folded."""
-    return vgg("vgg19", outputs, resolution)
+    return vgg("vgg19", outputs, resolution, **start)
 
 
-def vgg19_bn(outputs: int, resolution: int) -> nn.Module:
+def vgg19_bn(outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build VGG-19 with batch norm, its first fully connected layer folded."""
-    return vgg("vgg19_bn", outputs, resolution)
+    return vgg("vgg19_bn", outputs, resolution, **start)
 
 
-def vgg(name: str, outputs: int, resolution: int) -> nn.Module:
+def vgg(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
     """Build timm's net, and fold it."""
-    import timm  # only when a net is built: it takes two seconds
-
-    net = quick_on_small_maps(timm.create_model(name, num_classes=outputs))
+    net = quick_on_small_maps(create(name, outputs, **start))
     return fold(net, resolution // STRIDE)
 
 
@@ -113,16 +112,29 @@ FULL = replace(
 )
 # The quick profile's few steps leave plain VGG-19 at chance, so there both have batch norm.
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+TUNED = {
+    "seed": replace(SEED, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5),
+    "full": replace(
+        FULL, epochs=6, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5, resolution=128
+    ),
+}
+"""From ImageNet weights."""
 
 CASES = [
     *picture_cases(
-        "vgg11", vgg11, RECIPES, flops_per_pixel=335_000, quick=("batch norm", vgg11_bn)
+        "vgg11",
+        vgg11,
+        RECIPES,
+        tuned=TUNED,
+        flops_per_pixel=335_000,
+        quick=("batch norm", vgg11_bn),
     ),
     *picture_cases(
         "vgg19",
         vgg19,
         RECIPES,
         quick=("batch norm", vgg19_bn),
+        tuned=TUNED,
         flops_per_pixel=815_000,
         original={"test_accuracy": 0.0023, "test_loss": 5.2231, "epoch_seconds": 318},
     ),

@@ -33,21 +33,23 @@ def located(given: str | None) -> Path | None:
 
 
 def fetch(
+    *parts: str,
     url: str | None = None,
     to: Path | None = None,
-    *,
     size: int | None = None,
     sha256: str | None = None,
-) -> Path:
-    """Download the official archive to where `located` finds it.
+) -> list[Path]:
+    """Download the official archive to where `located` finds it; it has no parts to choose.
 
     Env `AMLNN_TINY_IMAGENET_URL` names another address; size and SHA-256 of the
-    official file are known only for its own. Raises DownloadError.
+    official file are known only for its own. Raises DownloadError, DataError.
     """
+    if parts:
+        raise DataError(f"Tiny ImageNet is one archive, it has no {' or '.join(parts)}")
     url = url or os.environ.get("AMLNN_TINY_IMAGENET_URL") or URL
     if url == URL:
         size, sha256 = SIZE, SHA256
-    return download(url, to or _fetched(), size=size, sha256=sha256)
+    return [download(url, to or _fetched(), size=size, sha256=sha256)]
 
 
 def check(path: Path) -> None:

@@ -32,6 +32,12 @@ class Recipe:
     """Of weights alone: biases and normalisation layers are spared."""
     warmup: float = 0.1
     """Share of all steps over which the learning rate rises."""
+    layer_decay: float = 1.0
+    """Each layer's learning rate as a share of the next one's, in timm's order of layers: what
+    trained weights know of edges and textures is worth keeping."""
+    averaging: float = 0.0
+    """Share of itself that a moving average of the weights keeps each step; the average is
+    what is validated and tested. 0 takes the weights as they are."""
     patience: int = 5
     """Epochs without a lower validation loss, counted after half of the budget."""
     clip_norm: float | None = None
@@ -46,6 +52,17 @@ class Recipe:
     """Mirror half of the training pictures."""
     shift: int = 0
     """Move training pictures by up to so many pixels."""
+    crop: float = 1.0
+    """Area of the smallest crop that training pictures are cut to, as a share of theirs."""
+    mixup: float = 0.0
+    """Parameter of the Beta distribution that pairs of pictures are mixed by; 0 mixes none."""
+    cutmix: float = 0.0
+    """Same for pairs of which a part of one is pasted into the other."""
+    refresh_norms: bool = False
+    """Estimate the statistics of trained batch norms anew before the first step, at this
+    resolution."""
+    freeze_norms: bool = False
+    """Keep the statistics of batch norms as they are before the first step."""
     normalise: Literal["train", "window"] = "window"
     """Centre series by the training mean, or each window by its own."""
     threads: int = 2
@@ -66,6 +83,10 @@ class Recipe:
             raise ValueError(
                 f"recipe: optimizer is {self.optimizer!r}, needs sgd, adam or adamw"
             )
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"recipe: averaging is {self.averaging}, needs 0 <= averaging < 1")
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"recipe: layer_decay is {self.layer_decay}, needs 0 < it <= 1")
         if not 0 <= self.warmup < 1:
             raise ValueError(f"recipe: warmup is {self.warmup}, needs 0 <= warmup < 1")
 

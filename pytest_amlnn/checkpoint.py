@@ -21,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from pytest_amlnn.clock import Spent
 from pytest_amlnn.disk import replacing
@@ -49,11 +50,20 @@ class State:
     optimizer: torch.optim.Optimizer
     best: Tensors
     """The weights of the best epoch."""
+    average: AveragedModel | None = None
+    """Of the weights of all steps."""
     spent: Spent = field(default_factory=Spent)
     epochs: list[Epoch] = field(default_factory=list)
     peak_memory_bytes: int | None = None
     forward: Forward | None = None
     """Computes the net in training, where that was captured."""
+    start: dict[str, float | None] = field(default_factory=dict)
+    """What the validation split said of trained weights before the first step."""
+
+    @property
+    def judged(self) -> nn.Module:
+        """The net whose answers count."""
+        return self.net if self.average is None else self.average.module
 
 
 # tensors
@@ -68,6 +78,9 @@ def tensors_of(state: State, *, over: bool) -> Tensors:
     if over:
         return best
     found = {f"net.{name}": tensor for name, tensor in state.net.state_dict().items()}
+    if state.average is not None:
+        averaged = state.average.state_dict()
+        found |= {f"average.{name}": tensor for name, tensor in averaged.items()}
     for number, slots in state.optimizer.state_dict()["state"].items():
         found |= {f"optimizer.{number}.{name}": value for name, value in slots.items()}
     return found if best_epoch(state.epochs) == len(state.epochs) else found | best
@@ -75,14 +88,17 @@ def tensors_of(state: State, *, over: bool) -> Tensors:
 
 def restore(state: State, tensors: Tensors) -> None:
     """Put stored tensors back into net, optimizer and best weights."""
-    newest, best = below("net", tensors), below("best", tensors)
+    newest, averaged = below("net", tensors), below("average", tensors)
+    best = below("best", tensors) or below("module", averaged) or newest
     parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
     for name, value in below("optimizer", tensors).items():
         number, _, slot = name.partition(".")
         parameter = parameters[int(number)]
         state.optimizer.state[parameter][slot] = like(parameter, value)
     state.net.load_state_dict(newest or best)
-    state.best = {name: like(old, (best or newest)[name]) for name, old in state.best.items()}
+    if state.average is not None and averaged:
+        state.average.load_state_dict(averaged)
+    state.best = {name: like(old, best[name]) for name, old in state.best.items()}
 
 
 def below(prefix: str, tensors: Tensors) -> Tensors:
@@ -120,6 +136,7 @@ def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) ->
         "epochs": [asdict(epoch) for epoch in state.epochs],
         "parts": state.spent.parts,
         "peak_memory_bytes": state.peak_memory_bytes,
+        "start": state.start,
     }
     text = json.dumps(finite(plain), allow_nan=False)
     tensors = storable(tensors_of(state, over=over))
@@ -155,6 +172,7 @@ def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
         state.epochs += [Epoch(**epoch) for epoch in plain["epochs"]]
         state.spent.add(plain["parts"])
         state.peak_memory_bytes = plain["peak_memory_bytes"]
+        state.start = plain["start"]
         return
 
 

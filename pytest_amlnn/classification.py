@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.transforms.v2 import CutMix, MixUp
 
 from pytest_amlnn.case import Recipe
-from pytest_amlnn.data import Pictures, Split
+from pytest_amlnn.data import Pictures, Split, Weights
 from pytest_amlnn.feeding import Batch, Feed
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_few
 
 Examples = dict[str, np.ndarray]
 
+RATIO = math.log(4 / 3)
+"""Of a crop's sides at most, as a logarithm."""
+
 
 def outputs(splits: Pictures) -> int:
     """Return the number of outputs that a net needs: one a class."""
     return len(splits.classes)
+
+
+def start(splits: Pictures, weights: Weights) -> dict[str, object]:
+    """Return what a net's builder needs besides to start from trained weights."""
+    return {"weights": weights, "classes": splits.classes}
 
 
 def facts(splits: Pictures) -> dict[str, object]:
@@ -36,43 +47,67 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
     if device.type == "cuda":
         kept = torch.from_numpy(split.inputs[split.rows]).to(device)
 
+    count = len(splits.classes)
+    mixes = [MixUp(alpha=recipe.mixup, num_classes=count)] if recipe.mixup else []
+    mixes += [CutMix(alpha=recipe.cutmix, num_classes=count)] if recipe.cutmix else []
+
     def batch(chosen: Tensor, generator: torch.Generator | None = None) -> Batch:
         if device.type == "cuda":
             pixels = kept[chosen.to(device)]
         else:
             pixels = torch.from_numpy(split.inputs[split.rows[chosen.numpy()]]).to(device)
-        if generator is not None and (recipe.flip or recipe.shift):
-            pixels = augment(pixels, recipe, generator)
-        return normalise(pixels, recipe), labels[chosen.to(device)]
+        classes = labels[chosen.to(device)]
+        if generator is None:
+            return resized(normalised(pixels, recipe), recipe.resolution), classes
+        images = augmented(pixels, recipe, generator)
+        for mix in mixes:
+            images, classes = mix(images, classes)
+        return images, classes
 
     return Feed(count=len(split), batch=batch)
 
 
-def augment(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Mirror and move each picture of (n, height, width, 3) by chance, edges repeated."""
-    count, height, width, _ = pixels.shape
-    moves = torch.randint(-recipe.shift, recipe.shift + 1, (2, count, 1), generator=generator)
-    mirrored = torch.rand(count, 1, generator=generator) < (0.5 if recipe.flip else 0.0)
-    rows = (torch.arange(height) + moves[0]).clamp(0, height - 1)
-    columns = (torch.arange(width) + moves[1]).clamp(0, width - 1)
-    columns = torch.where(mirrored, columns.flip(1), columns)
-    picture = torch.arange(count, device=pixels.device)[:, None, None]
-    return pixels[
-        picture, rows[:, :, None].to(pixels.device), columns[:, None].to(pixels.device)
-    ]
+def augmented(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return (n, height, width, 3) uint8 as `normalised` does, each picture changed by chance.
+
+    It is mirrored, moved and cropped in the same sampling that resizes it, edges repeated.
+    """
+    count, size = len(pixels), pixels.shape[1]
+
+    def uniform(low: float, high: float, *sizes: int) -> Tensor:
+        return low + (high - low) * torch.rand(count, *sizes, generator=generator)
+
+    # area and ratio of the crop's sides as in torchvision's RandomResizedCrop
+    area = uniform(recipe.crop, 1.0, 1)
+    ratio = torch.exp(uniform(-1.0, 1.0, 1) * RATIO) if recipe.crop < 1 else torch.ones(1)
+    sides = torch.cat([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1.0)
+    mirrored = torch.where(uniform(0, 1) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
+    whole = uniform(-1, 1, 2)
+    centers = whole * (1 - sides) + (uniform(-1, 1, 2) * 2 * recipe.shift / size)
+    # rows of an affine map from output to input, both in -1..1
+    maps = torch.zeros(count, 2, 3)
+    maps[:, 0, 0], maps[:, 1, 1], maps[:, :, 2] = sides[:, 0] * mirrored, sides[:, 1], centers
+    images = resized(normalised(pixels, recipe), min(size, recipe.resolution))
+    shape = [count, 3, recipe.resolution, recipe.resolution]
+    grid = functional.affine_grid(maps.to(pixels.device), shape, align_corners=False)
+    sampled = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return sampled.contiguous(memory_format=torch.channels_last)
 
 
-def normalise(pixels: Tensor, recipe: Recipe) -> Tensor:
-    """Return (n, height, width, 3) uint8 as resized floats, a channels-last (n, 3, ...)."""
+def normalised(pixels: Tensor, recipe: Recipe) -> Tensor:
+    """Return (n, height, width, 3) uint8 as floats, a channels-last (n, 3, height, width)."""
     mean = torch.tensor(recipe.mean, device=pixels.device).view(3, 1, 1) * 255
     deviation = torch.tensor(recipe.deviation, device=pixels.device).view(3, 1, 1) * 255
-    images = (pixels.permute(0, 3, 1, 2) - mean) / deviation
-    size = (recipe.resolution, recipe.resolution)
-    if images.shape[2:] == size:
+    return (pixels.permute(0, 3, 1, 2) - mean) / deviation
+
+
+def resized(images: Tensor, size: int) -> Tensor:
+    """Return square pictures (n, 3, height, width) with so many rows and columns."""
+    if images.shape[2] == size:
         return images
-    shrunk = size < tuple(images.shape[2:])  # there is nothing to smooth in larger pictures
-    resized = functional.interpolate(images, size, mode="bilinear", antialias=shrunk)
-    return resized.contiguous(memory_format=torch.channels_last)
+    shrunk = size < images.shape[2]  # there is nothing to smooth in larger pictures
+    larger = functional.interpolate(images, (size, size), mode="bilinear", antialias=shrunk)
+    return larger.contiguous(memory_format=torch.channels_last)
 
 
 def loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -82,7 +117,8 @@ def loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
 
 def hits(logits: Tensor, labels: Tensor) -> Tensor | None:
     """Return how many examples are classified right."""
-    return (logits.argmax(1) == labels).sum()
+    wanted = labels if labels.ndim == 1 else labels.argmax(1)
+    return (logits.argmax(1) == wanted).sum()
 
 
 def score(

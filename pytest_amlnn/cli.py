@@ -14,7 +14,7 @@ from pytest_amlnn.download import DownloadError
 from pytest_amlnn.store import StoreError
 
 FETCHERS = "pytest_amlnn.fetch"
-"""Entry point group: each a function of an optional URL that returns where the data are."""
+"""Entry point group: each a function of names and an optional URL that returns the places."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,8 +36,9 @@ def parser() -> argparse.ArgumentParser:
     reporting = commands.add_parser("report", help="render the reports of a run directory anew")
     reporting.add_argument("folder", type=Path, metavar="DIR")
     reporting.set_defaults(command=render)
-    fetching = commands.add_parser("fetch", help="download a dataset into the user's cache")
+    fetching = commands.add_parser("fetch", help="download data or weights into a cache")
     fetching.add_argument("name", choices=sorted(entry_points(group=FETCHERS).names))
+    fetching.add_argument("names", nargs="*", metavar="MODEL", help="of weights: whose")
     fetching.add_argument("--url", help="fetch it from there instead")
     fetching.set_defaults(command=fetch)
     return top
@@ -54,7 +55,8 @@ def render(parsed: argparse.Namespace) -> str:
 
 
 def fetch(parsed: argparse.Namespace) -> str:
-    """Download a dataset, and print where it is."""
+    """Download, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
-    print(fetcher.load()(parsed.url))
+    for place in fetcher.load()(*parsed.names, url=parsed.url):
+        print(place)
     return ""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes a while
@@ -13,6 +16,28 @@ if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes
 
 class DataError(Exception):
     """A dataset that cannot be used; the message says which file and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Trained weights that a net starts from, and what the record says of them."""
+
+    path: Path
+    source: str
+    """Where they were found."""
+    tag: str
+    """Which ones they are."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the record says of them."""
+        return {"tag": self.tag, "source": self.source, "sha256": self.sha256}
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of the file."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pytest_amlnn.case import Recipe
 
@@ -22,9 +23,9 @@ def rate(recipe: Recipe, progress: float) -> float:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Use this learning rate from now on."""
+    """Use this learning rate from now on, or a layer's share of it."""
     for group in optimizer.param_groups:
-        group["lr"] = value
+        group["lr"] = value * group.get("lr_scale", 1.0)
 
 
 def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -37,6 +38,12 @@ def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if not recipe.weight_decay:  # every group costs calls
         groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
+    if recipe.layer_decay < 1:
+        from timm.optim._param_groups import param_groups_layer_decay
+
+        groups = param_groups_layer_decay(
+            net, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+        )
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
@@ -47,6 +54,14 @@ def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         )
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def average_of(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """Return the moving average of a net's weights and statistics, if the recipe has one."""
+    if not recipe.averaging:
+        return None
+    following = get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]
+    return AveragedModel(net, multi_avg_fn=following, use_buffers=True)
 
 
 def clip(parameters: Sequence[nn.Parameter], limit: float | None) -> Tensor:

@@ -24,6 +24,8 @@ class Options:
     profile: str
     data: str | None
     """What --amlnn-data names; None leaves it to the dataset."""
+    weights: str | None
+    """What --amlnn-weights names; None leaves it to the models."""
     device: str
     seed: int
     repeats: int | None
@@ -54,6 +56,11 @@ OPTIONS = (
         name="data",
         help="Tiny ImageNet's zip or folder (default: $AMLNN_DATA; then, in `quick`, the"
         " embedded picture set, elsewhere what `amlnn fetch` left)",
+    ),
+    Option(
+        name="weights",
+        help="file, or folder of <model>.safetensors or <model>.pth, with ImageNet weights"
+        " (default: the hub's cache, then packages)",
     ),
     Option(name="device", help="auto, cpu, cuda, cuda:N or mps", default="auto"),
     Option(name="seed", help="first seed; runs use it and those that follow", default="0"),
@@ -87,6 +94,7 @@ def check(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
     return Options(
         profile=raw["profile"],
         data=raw["data"],
+        weights=raw["weights"],
         device=device(raw["device"]),
         seed=whole("seed", raw["seed"], least=0),
         repeats=None if raw["repeats"] is None else whole("repeats", raw["repeats"], least=1),

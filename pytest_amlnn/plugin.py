@@ -23,7 +23,7 @@ import pytest
 from pytest_amlnn import disk, hooks, plan, report, store
 from pytest_amlnn import gate as gates
 from pytest_amlnn.case import Case, discover, group_of, select
-from pytest_amlnn.data import Data, DataError
+from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.options import OPTIONS, OptionError, Options, check
 from pytest_amlnn.result import FINISHED, Result, Run, result_of
 
@@ -343,12 +343,13 @@ def device(pytestconfig: pytest.Config) -> torch.device:
 
 
 @pytest.fixture
-def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Data], Result]:
+def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Result]:
     """Train a case once for each seed, `train(case, data)`, and return its result.
 
-    `data` gives the splits for a seed. Every run is stored as soon as it ends, and
-    pytest-benchmark's table shows the training seconds. The item fails where a run
-    diverges or is implausible, whatever the gate says.
+    `data` gives the splits for a seed; with `train(case, data, weights)` nets start from
+    those. Every run is stored as soon as it ends, and pytest-benchmark's table shows the
+    training seconds. The item fails where a run diverges or is implausible, whatever the
+    gate says.
     """
     session = request.config.stash[SESSION]
     options = session.options
@@ -361,13 +362,13 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
             pytrace=False,
         )
 
-    def train_case(case: Case, data: Data) -> Result:
+    def train_case(case: Case, data: Data, weights: Weights | None = None) -> Result:
         if TROUBLE in request.config.stash:
             pytest.fail(request.config.stash[TROUBLE], pytrace=False)
         if runs:
             pytest.fail(f"train was called twice in {name}: an item stores one case")
         first, repeats = options.seed, options.repeats or case.repeats
-        computed = compute(request, case, data, range(first, first + repeats))
+        computed = compute(request, case, data, range(first, first + repeats), weights)
 
         def train_next() -> None:
             run = next(computed)
@@ -392,7 +393,11 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[[Case, Dat
 
 
 def compute(
-    request: pytest.FixtureRequest, case: Case, data: Data, seeds: Sequence[int]
+    request: pytest.FixtureRequest,
+    case: Case,
+    data: Data,
+    seeds: Sequence[int],
+    weights: Weights | None,
 ) -> Iterator[Run]:
     """Yield the runs with these seeds, as stored or trained now."""
     from pytest_amlnn.device import DeviceError
@@ -413,6 +418,7 @@ def compute(
         out=options.out,
         device=options.device,
         facts={"profile": options.profile, "engine": "inline"},
+        weights=weights,
         contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
     )
     try:

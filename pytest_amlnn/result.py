@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -23,14 +23,16 @@ COMMON_METRICS = (
 METRICS: Mapping[str, tuple[str, ...]] = {
     "classification": (
         "test_accuracy", "test_top5", "test_loss", "train_accuracy", "val_accuracy",
-        *COMMON_METRICS,
+        "start_accuracy", "start_loss", *COMMON_METRICS,
     ),
     "forecast": (
         "test_mse", "test_mae", "test_mase", "oracle_mse", "last_value_mse",
         "seasonal_naive_mse", "autoregression_mse", "efficiency", *COMMON_METRICS,
     ),
 }  # fmt: skip
-SHARES = frozenset({"test_accuracy", "test_top5", "train_accuracy", "val_accuracy"})
+SHARES = frozenset(
+    {"test_accuracy", "test_top5", "train_accuracy", "val_accuracy", "start_accuracy"}
+)
 """Metrics in 0..1."""
 MACHINE_METRICS = frozenset(
     {
@@ -89,6 +91,8 @@ class Run:
     """Of a fixed small computation beside the run: how fast the machine was just then."""
     contended: bool
     """Another run shared the machine, so times say little."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Tag, source and SHA-256 of those that the net started from."""
     together: int = 1
     """So many seeds were trained at once; each one's seconds are its share."""
     attempts: int = 1

@@ -22,6 +22,7 @@ def about(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     `facts` is what the dataset says of itself.
     """
     return {name: run.case[name] for name in DECIDING} | {
+        "weights": run.weights.get("sha256"),
         "digest": facts.get("digest"),
         "device": str(run.environment.get("device")).partition(":")[0],
         "precision": run.precision,

@@ -69,6 +69,11 @@ def chance_of_so_few(hits: int, count: int, probability: float) -> float:
     return float(bdtr(hits, count, probability))
 
 
+def chance_of_so_many(hits: int, count: int, probability: float) -> float:
+    """Return the binomial chance of at least `hits` in `count` trials."""
+    return 1.0 if hits == 0 else 1 - chance_of_so_few(hits - 1, count, probability)
+
+
 def chance_of_so_low(differences: Sequence[float]) -> float:
     """Return the chance of a mean so low if it were zero: a one-sided paired t test."""
     from scipy.special import stdtr

@@ -38,7 +38,7 @@ class Steps:
     """The steps of a run's epoch; what they leave stays on the device until it is over."""
 
     def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
-        self.net, self.optimizer = state.net, state.optimizer
+        self.net, self.optimizer, self.average = state.net, state.optimizer, state.average
         self.forward = state.forward or state.net
         self.parameters = [*self.net.parameters()]
         self.number = len(state.epochs) + 1
@@ -66,6 +66,8 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
     recipe, task = case.recipe, TASKS[case.task]
     for each in runs:
         each.net.train()
+        for norm in norms_of(each.net) if recipe.freeze_norms else ():
+            norm.eval()
     going, count = runs, runs[0].count
     for step in range(count):
         inputs, targets = zip(*(next(each.batches) for each in going), strict=True)
@@ -84,6 +86,8 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
             set_rate(each.optimizer, rate(recipe, share))
             each.norms.append(clip(each.parameters, recipe.clip_norm))
             each.optimizer.step()
+            if each.average is not None:
+                each.average.update_parameters(each.net)
             each.losses.append(loss.detach() * len(target))
             each.hits.append(task.hits(output.detach(), target))
             each.seen += len(target)
@@ -94,6 +98,11 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
             if not going:
                 break
     return [each.summed for each in runs]
+
+
+def norms_of(net: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    """Return the net's batch norms."""
+    return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
 
 def computed(nets: Sequence[Forward], inputs: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -19,7 +19,7 @@ from pytest_amlnn import checkpoint, resume
 from pytest_amlnn.case import Case, Recipe, to_plain
 from pytest_amlnn.checkpoint import State
 from pytest_amlnn.clock import Clock, Spent
-from pytest_amlnn.data import Data
+from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.device import (
     calibrate,
     environment,
@@ -27,16 +27,18 @@ from pytest_amlnn.device import (
     reset_peak_memory,
     settled,
 )
-from pytest_amlnn.feeding import Batch, Feed, seed_of
+from pytest_amlnn.feeding import EVALUATION_BATCH, Batch, Feed, seed_of
 from pytest_amlnn.graphs import captured
-from pytest_amlnn.optimization import optimizer_of, rate
+from pytest_amlnn.optimization import average_of, optimizer_of, rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
+from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_many
 from pytest_amlnn.steps import (
     TASKS,
     Steps,
     Trained,
     evaluate,
+    norms_of,
     precise,
     precision_on,
     predict,
@@ -66,6 +68,7 @@ def begun(
     id: str,
     seed: int,
     device: torch.device,
+    weights: Weights | None = None,
     contended: bool = False,
 ) -> Run:
     """Return what is to be said of a run if nothing more is heard of it."""
@@ -80,7 +83,8 @@ def begun(
         metrics={},
         parts={},
         data={"name": case.dataset},
-        init=case.init,
+        init=f"{case.init}:{weights.tag}:{weights.sha256}" if weights else case.init,
+        weights=weights.facts if weights else {},
         precision=precision_on(device, case.recipe),
         environment=environment(device, case.recipe.threads),
         calibration_seconds=None,
@@ -122,6 +126,7 @@ def train(
     device: torch.device,
     progress: Progress,
     places: Sequence[Path] = (),
+    weights: Weights | None = None,
 ) -> Generator[Outcome, None, None]:
     """Train to early stopping, restore the best weights, test once; yield runs as they end.
 
@@ -136,7 +141,7 @@ def train(
         reset_peak_memory(device)
         clock = Clock(device)
         members = [
-            member_of(case, data, run, device, clock, place)
+            member_of(case, data, run, device, clock, place, weights)
             for run, place in zip_longest(runs, places)
         ]
         counts = {(member.training.count, member.validation.count) for member in members}
@@ -145,14 +150,14 @@ def train(
         for group in groups:
             going = group
             while going:
-                for member in [one for one in going if stop_reason(one.epochs, recipe)]:
+                for member in [one for one in going if end_of(one, case)]:
                     outcome = tested(member, case, device, clock)
                     run = replace(
                         outcome.run, calibration_seconds=calibration, together=len(group)
                     )
                     yield replace(outcome, run=run)
                     clock.skip()
-                going = [one for one in going if not stop_reason(one.epochs, recipe)]
+                going = [one for one in going if not end_of(one, case)]
                 if going:
                     one_epoch(going, case, device, clock, progress)
 
@@ -164,6 +169,7 @@ def member_of(
     device: torch.device,
     clock: Clock,
     place: Path | None = None,
+    weights: Weights | None = None,
 ) -> Member:
     """Return a run that is ready for its next epoch."""
     recipe, task, spent = case.recipe, TASKS[case.task], Spent()
@@ -175,10 +181,12 @@ def member_of(
         )
     with clock.part("build", spent):
         torch.manual_seed(seed_of(run.seed))
-        net = task.network(case.build(task.outputs(splits)), device)
+        start = task.start(splits, weights) if weights else {}
+        net = task.network(case.build(task.outputs(splits), **start), device)
         state = State(
             net=net,
             optimizer=optimizer_of(net, recipe),
+            average=average_of(net, recipe),
             best=copy.deepcopy(net.state_dict()),
             spent=spent,
         )
@@ -196,6 +204,13 @@ def member_of(
     with clock.part("checkpoint", spent):
         if place:
             checkpoint.load(place, state, about=member.about)
+    if weights and not state.epochs:
+        with clock.part("prepare", spent):
+            if recipe.refresh_norms:
+                refresh_norms(net, training, recipe)
+        with clock.part("evaluate", spent):
+            ((loss, accuracy),) = evaluate([net], [validation], case)
+            state.start |= {"start_loss": loss, "start_accuracy": accuracy}
     if case.together and device.type == "cuda" and training.count >= recipe.batch_size:
         with clock.part("compile", spent), precise(device, recipe):
             inputs, _ = training.batch(torch.arange(recipe.batch_size))
@@ -219,7 +234,7 @@ def one_epoch(
         ]
         trained = train_epoch(steps, case, progress)
     with clock.part("evaluate", *spent):
-        nets = [member.state.net for member in members]
+        nets = [member.state.judged for member in members]
         validated = evaluate(nets, [member.validation for member in members], case)
     for member, learned, found in zip(members, trained, validated, strict=True):
         state, number = member.state, len(member.epochs) + 1
@@ -227,7 +242,7 @@ def one_epoch(
         progress.epoch(number, state.epochs[-1])
         with clock.part("checkpoint", state.spent):
             if best_epoch(state.epochs) == number:
-                state.best = copy.deepcopy(state.net.state_dict())
+                state.best = copy.deepcopy(state.judged.state_dict())
             if member.place and not diverged(state.epochs):
                 state.peak_memory_bytes = peak(state, device)
                 over = bool(stop_reason(state.epochs, case.recipe))
@@ -238,19 +253,22 @@ def tested(member: Member, case: Case, device: torch.device, clock: Clock) -> Ou
     """Return the end of a run: its best weights, tested once."""
     task, state, splits = TASKS[case.task], member.state, member.splits
     epochs = state.epochs
-    metrics: dict[str, Any] = dict(member.size)
+    metrics: dict[str, Any] = {**member.size, **state.start}
+    complaint = lost_start(member, case)
     examples: Examples = {}
     with clock.part("evaluate", state.spent):
-        if not diverged(epochs):
+        if epochs and not diverged(epochs):
             state.net.load_state_dict(state.best)
             ((answers, _),) = predict([state.net], [member.testing], case.recipe)
             scores, examples = task.score(answers, splits, case.recipe)
             metrics |= scores | accuracies(epochs)
-    metrics |= costs(state, len(splits.train), device)
-    complaint = task.implausible(examples, splits) if examples else None
+    if epochs:
+        metrics |= costs(state, len(splits.train), device)
+    if examples:
+        complaint = task.implausible(examples, splits)
     ended = replace(
         member.run,
-        status="diverged" if diverged(epochs) else "implausible" if complaint else FINISHED,
+        status="implausible" if complaint else "diverged" if diverged(epochs) else FINISHED,
         reason=complaint or stop_reason(epochs, case.recipe),
         epochs=tuple(epochs),
         best_epoch=best_epoch(epochs),
@@ -259,6 +277,48 @@ def tested(member: Member, case: Case, device: torch.device, clock: Clock) -> Ou
         data=task.facts(splits),
     )
     return Outcome(run=ended, dataset=splits.facts, examples=examples, names=splits.test.names)
+
+
+def end_of(member: Member, case: Case) -> str:
+    """Say why a run is over; nothing as long as it goes on."""
+    return lost_start(member, case) or stop_reason(member.epochs, case.recipe)
+
+
+def lost_start(member: Member, case: Case) -> str:
+    """Say why trained weights are not what they should be: the net begins at chance."""
+    accuracy = member.state.start.get("start_accuracy")
+    if member.epochs or accuracy is None:
+        return ""
+    count, chance = member.validation.count, 1 / len(member.splits.classes)
+    if chance_of_so_many(round(accuracy * count), count, chance) < IMPLAUSIBLE:
+        return ""
+    return (
+        f"before training {accuracy:.4f} of {count} validation pictures were right, and chance"
+        f" is {chance:.4f}: the weights are of another variant of the net, the recipe's mean"
+        " and deviation are not theirs, or rows of their head do not follow the class order"
+    )
+
+
+def refresh_norms(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
+    """Estimate the statistics of batch norms anew, on these pictures at this resolution.
+
+    Plain averages over batches of the training split, as in torch's `update_bn`. The batches
+    are mixed: the variance among pictures of a few classes is smaller than among all.
+    """
+    norms = norms_of(net)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average
+    net.train()
+    with torch.no_grad():
+        order = torch.randperm(feed.count, generator=torch.Generator().manual_seed(0))
+        for chosen in torch.split(order, EVALUATION_BATCH):
+            inputs, _ = feed.batch(chosen)
+            with precise(inputs.device, recipe):
+                net(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def out_of_memory(

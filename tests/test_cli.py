@@ -89,9 +89,9 @@ def test_fetch_prints_where_the_data_are(arguments, url, monkeypatch, capsys):
     """The dataset's own function fetches, from the place that is named if one is."""
     asked = []
 
-    def fetch(place: str | None) -> Path:
-        asked.append(place)
-        return Path("/cache/data.zip")
+    def fetch(url: str | None) -> list[Path]:
+        asked.append(url)
+        return [Path("/cache/data.zip")]
 
     monkeypatch.setattr(tiny_imagenet, "fetch", fetch)
 
@@ -103,13 +103,19 @@ def test_fetch_prints_where_the_data_are(arguments, url, monkeypatch, capsys):
 def test_failed_fetch_is_told(monkeypatch, capsys):
     """Data that cannot be used end with exit status 1 and their message."""
 
-    def fetch(place: str | None) -> Path:
+    def fetch(url: str | None) -> list[Path]:
         raise DataError("data.zip is cut")
 
     monkeypatch.setattr(tiny_imagenet, "fetch", fetch)
 
     assert main(["fetch", "tiny-imagenet"]) == 1
     assert capsys.readouterr().err == "amlnn: data.zip is cut\n"
+
+
+def test_archive_has_no_parts_to_fetch(capsys):
+    """A name after that of a dataset which is fetched whole is an error."""
+    assert main(["fetch", "tiny-imagenet", "vgg11"]) == 1
+    assert "one archive, it has no vgg11" in capsys.readouterr().err
 
 
 def test_command_is_installed(tmp_path):

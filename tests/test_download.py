@@ -315,7 +315,7 @@ def test_fetched_archive_is_located_and_used(site, tmp_path, monkeypatch):
     monkeypatch.setenv("AMLNN_CACHE", str(tmp_path))
     monkeypatch.setenv("AMLNN_TINY_IMAGENET_URL", site.url)
     site.body = zipped(original())
-    path = tiny_imagenet.fetch()
+    (path,) = tiny_imagenet.fetch()
 
     assert path == tiny_imagenet.located(None)
     tiny_imagenet.check(path)

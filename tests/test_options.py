@@ -22,6 +22,7 @@ def test_defaults():
     assert options() == Options(
         profile="quick",
         data=None,
+        weights=None,
         device="auto",
         seed=0,
         repeats=None,
@@ -38,6 +39,7 @@ def test_values_are_taken():
     assert options(
         profile="full",
         data="here.zip",
+        weights="mine",
         device="cuda:1",
         seed="7",
         repeats="5",
@@ -47,6 +49,7 @@ def test_values_are_taken():
     ) == Options(
         profile="full",
         data="here.zip",
+        weights="mine",
         device="cuda:1",
         seed=7,
         repeats=5,

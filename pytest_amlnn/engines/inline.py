@@ -12,7 +12,7 @@ import torch
 
 from pytest_amlnn import resume, store, training
 from pytest_amlnn.case import Case
-from pytest_amlnn.data import Data
+from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.device import resolve
 from pytest_amlnn.lease import lease
 from pytest_amlnn.progress import Progress
@@ -35,12 +35,18 @@ class Job:
     device: str
     facts: Mapping[str, Any]
     """What environment.json says besides machine and datasets."""
+    weights: Weights | None = None
     contended: bool = False
 
     def begun(self, seed: int, device: torch.device) -> Run:
         """Return what is to be said of a run if nothing more is heard of it."""
         return training.begun(
-            self.case, id=self.id, seed=seed, device=device, contended=self.contended
+            self.case,
+            id=self.id,
+            seed=seed,
+            device=device,
+            weights=self.weights,
+            contended=self.contended,
         )
 
 
@@ -85,6 +91,7 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
             device=device,
             progress=progress,
             places=[store.place(job.out, job.id, seed) for seed in seeds],
+            weights=job.weights,
         )
         try:
             with closing(trained):

@@ -44,7 +44,7 @@ def columns_of(task: str, sweep: Sweep) -> list[Column]:
     """Return the columns of a task, head and cell."""
     return [
         ("model", lambda r: escape(name(r.case))),
-        ("init", lambda r: escape(r.runs[0].init)),
+        ("init", lambda r: escape(r.case["init"])),
         ("size", lambda r: f"{r.case['size']:,}"),
         ("budget", lambda r: "steps" if str(r.case["label"]).endswith("-steps") else ""),
         *(CLASSIFICATION if task == "classification" else FORECAST),
@@ -95,6 +95,7 @@ def escape(text: str) -> str:
 
 
 CLASSIFICATION: tuple[Column, ...] = (
+    ("start %", lambda r: number(r.metrics["start_accuracy"].mean, "{:.1%}").rstrip("%-")),
     ("accuracy %", lambda r: interval(r.metrics["test_accuracy"], "{:.1f}", 100)),
     ("chance %", lambda r: number(chance(r), "{:.1f}")),
     ("top-5 %", lambda r: number(r.metrics["test_top5"].mean, "{:.1%}").rstrip("%")),

