@@ -10,7 +10,7 @@ from torch import nn
 
 from pytest_amlnn import training
 from pytest_amlnn.case import Case, Recipe
-from pytest_amlnn.data import Data, Pictures, Series, Split
+from pytest_amlnn.data import Data, Pictures, Series, Split, Weights
 from pytest_amlnn.progress import Silent
 
 SIDE = 8
@@ -57,11 +57,16 @@ def small_case(label: str = "linear", **changes: object) -> Case:
 
 
 def trained(
-    case: Case, data: Data | None = None, *, seed: int = 0, place: Path | None = None
+    case: Case,
+    data: Data | None = None,
+    *,
+    seed: int = 0,
+    place: Path | None = None,
+    weights: Weights | None = None,
 ) -> training.Outcome:
     """Train a case in this process, on squares unless other data are given."""
     device = torch.device("cpu")
-    run = training.begun(case, id=f"test[{case}]", seed=seed, device=device)
+    run = training.begun(case, id=f"test[{case}]", seed=seed, device=device, weights=weights)
     (outcome,) = training.train(
         case,
         data or squares(),
@@ -69,6 +74,7 @@ def trained(
         device=device,
         progress=Silent(),
         places=[place] if place else [],
+        weights=weights,
     )
     return outcome
 

@@ -46,7 +46,8 @@ def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("-k", "cnn"), 16),
         (("-k", "rnn"), 8),
         (("--amlnn-profile=seed", "-k", "resnetv2_50 and random and 10k"), 1),
-        (("--amlnn-profile=full", "-k", "cnn"), 16),
+        (("--amlnn-profile=full", "-k", "cnn and random"), 16),
+        (("--amlnn-profile=full", "-k", "cnn and imagenet"), 16),
         (("--amlnn-profile=full", "-k", "rnn"), 144),
     ],
 )

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
-from small_cases import leaked, line_case, linear, small_case, squares, trained
+from safetensors.torch import load_file, save_file
+from small_cases import (
+    leaked,
+    line_case,
+    linear,
+    pictures_net,
+    small_case,
+    squares,
+    trained,
+)
 from torch import nn
 
 from amlnn_datasets import series
 from pytest_amlnn import steps
 from pytest_amlnn.case import Case, Recipe
-from pytest_amlnn.data import Data
+from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.feeding import steps_of
 from pytest_amlnn.result import METRICS, Run, to_plain
 
@@ -82,8 +92,10 @@ def test_global_random_state_and_threads_are_left_alone():
 def test_every_metric_is_recorded():
     """A finished run holds each metric of its task, and its parts make up its wall time."""
     run = train(small_case())
+    of_a_start = {"start_accuracy", "start_loss"}  # there is nothing to judge in fresh weights
 
-    assert set(METRICS["classification"]) <= set(run.metrics)
+    assert set(METRICS["classification"]) - of_a_start <= set(run.metrics)
+    assert not of_a_start & set(run.metrics)
     assert run.parts.keys() == {
         "prepare", "build", "compile", "train", "evaluate", "checkpoint"
     }  # fmt: skip
@@ -220,3 +232,89 @@ def test_lower_precision_is_used_where_the_processor_has_it(native, precision, m
     assert (run.precision, full.precision) == (precision, "float32")
     assert run.metrics["test_accuracy"] > 0.8
     assert (run.metrics["test_loss"] == full.metrics["test_loss"]) == (not native)
+
+
+# starting from weights
+
+
+def started(
+    outputs: int, weights: Weights | None = None, classes: Sequence[str] = ()
+) -> nn.Module:
+    """Build a linear classifier, with the weights of a file where there is one."""
+    net = linear(outputs)
+    if weights is not None:
+        assert list(classes) == ["level0", "level1", "level2"]
+        net.load_state_dict(load_file(weights.path))
+    return net
+
+
+@pytest.fixture
+def learned(tmp_path):
+    """Weights of a net that has learned the squares."""
+    nets = []
+
+    def kept(outputs: int) -> nn.Module:
+        nets.append(linear(outputs))
+        return nets[-1]
+
+    train(small_case(epochs=8, build=kept))
+    save_file(nets[0].state_dict(), tmp_path / "squares.safetensors")
+    return Weights(path=tmp_path / "squares.safetensors", source="file", tag="squares")
+
+
+def test_trained_weights_are_judged_before_the_first_step(learned):
+    """The record holds what they say of the validation split, and which ones they are."""
+    case = small_case(build=started, init="imagenet", epochs=1, learning_rate=0.0)
+    run = trained(case, weights=learned).run
+
+    assert run.metrics["start_accuracy"] == run.epochs[0].val_accuracy > 0.8
+    assert run.metrics["start_loss"] == pytest.approx(run.epochs[0].val_loss)
+    assert run.init == f"imagenet:squares:{learned.sha256}"
+    assert run.weights == {"tag": "squares", "source": "file", "sha256": learned.sha256}
+
+
+def test_trained_weights_at_chance_are_not_trained_on(tmp_path):
+    """Weights that know nothing of the pictures end the run at once, with likely causes."""
+    torch.manual_seed(0)
+    state = {name: torch.zeros_like(t) for name, t in linear(3).state_dict().items()}
+    save_file(state, tmp_path / "zeros.safetensors")
+    weights = Weights(path=tmp_path / "zeros.safetensors", source="file", tag="zeros")
+    run = trained(small_case(build=started, init="imagenet"), weights=weights).run
+
+    assert run.status == "implausible"
+    assert run.reason.startswith("before training 0.3333 of 30 validation pictures were right")
+    assert "another variant of the net" in run.reason
+    assert not run.epochs
+
+
+def test_cut_training_from_weights_equals_straight(learned, tmp_path):
+    """What was said of the weights before the first step is not lost by a cut."""
+    case = small_case(build=started, init="imagenet", epochs=2)
+    straight = trained(case, weights=learned).run
+    trained(case, weights=learned, place=tmp_path / "place")
+
+    assert numbers(trained(case, weights=learned, place=tmp_path / "place").run) == numbers(
+        straight
+    )
+
+
+def normed(nets: list[nn.Module]) -> Callable[[int], nn.Module]:
+    """Return a builder of nets with batch norms that keeps what it built."""
+
+    def build(outputs: int, **start: object) -> nn.Module:
+        nets.append(pictures_net(outputs))
+        return nets[-1]
+
+    return build
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_statistics_of_norms_stay_where_the_recipe_says_so(frozen):
+    """With `freeze_norms` they are what they were; the norms' weights are trained."""
+    nets: list[nn.Module] = []
+    train(small_case(build=normed(nets), freeze_norms=frozen))
+    norm = nets[0][1]
+
+    assert torch.equal(norm.running_mean, torch.zeros(8)) == frozen
+    assert norm.num_batches_tracked == (0 if frozen else 6)
+    assert not torch.equal(norm.weight, torch.ones(8))
