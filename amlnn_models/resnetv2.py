@@ -36,7 +36,7 @@ SEED = replace(
     precision="bfloat16",
 )
 FULL = replace(
-    SEED, epochs=60, patience=8, batch_size=64, learning_rate=0.1, label_smoothing=0.1, shift=6
+    SEED, epochs=24, patience=8, batch_size=64, learning_rate=0.1, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
