@@ -5,11 +5,15 @@ for 224. oneDNN (3.x, in torch 2.11 to 2.15) is slow there: it computes with the
 where a map is smaller than the kernel it has no fast code for the gradients. Here every cell of
 a kernel is one product over the pixels that it reaches, and cells that reach none cost nothing.
 Depthwise convolutions have no such product; the gradient of their kernel is two.
+
+In bfloat16 oneDNN has no fast code for the way back of depthwise convolutions with a stride or a
+kernel of 5x5, either: those are computed in float32 whatever the recipe's precision.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -150,11 +154,36 @@ class Depthwise(nn.Conv2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (n, channels, height, width) to the same shape."""
-        small = max(maps.shape[2:]) < self.weight.shape[-1]
-        if not small or maps.device.type != "cpu" or not torch.is_grad_enabled():
+        side = self.weight.shape[-1]
+        small = max(maps.shape[2:]) < side
+        if maps.device.type != "cpu" or not torch.is_grad_enabled():
             return super().forward(maps)
-        convolved: Tensor = SmallMap.apply(maps, self.weight)
-        return convolved
+        if small:
+            return in_float32(lambda maps: SmallMap.apply(maps, self.weight), maps)
+        return in_float32(super().forward, maps) if side > 3 else super().forward(maps)
+
+
+class Strided(nn.Conv2d):
+    """A depthwise convolution with a stride, padded as TensorFlow does."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (n, channels, height, width) to (n, channels, height / stride, width / stride)."""
+        from timm.layers.conv2d_same import conv2d_same  # loaded where timm made the net
+
+        convolved = partial(
+            conv2d_same, weight=self.weight, stride=self.stride, groups=self.groups
+        )
+        if maps.device.type != "cpu" or not torch.is_grad_enabled():
+            return convolved(maps)
+        return in_float32(convolved, maps)
+
+
+def in_float32(convolved: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+    """Return what a layer makes of maps, computed in float32 even under autocast."""
+    if not torch.is_autocast_enabled("cpu"):
+        return convolved(maps)
+    with torch.autocast("cpu", enabled=False):
+        return convolved(maps.float()).to(torch.get_autocast_dtype("cpu"))
 
 
 class SmallMap(torch.autograd.Function):
@@ -213,7 +242,7 @@ def quick_on_small_maps(net: nn.Module) -> nn.Module:
     """
     for layer in [*net.modules()]:
         for name, conv in layer.named_children():
-            if type(conv) is nn.Conv2d and (kind := kind_for(conv)):
+            if isinstance(conv, nn.Conv2d) and (kind := kind_for(conv)):
                 setattr(layer, name, like(conv, kind))
     return net
 
@@ -221,13 +250,17 @@ def quick_on_small_maps(net: nn.Module) -> nn.Module:
 def kind_for(conv: nn.Conv2d) -> type[nn.Conv2d] | None:
     """Return the class that can compute what a convolution does; None where none can."""
     plain = conv.dilation == (1, 1) and not isinstance(conv.padding, str)
+    alone = conv.groups == conv.in_channels == conv.out_channels and conv.bias is None
+    if type(conv).__name__ == "Conv2dSame":  # timm's: a hint of its type would import timm
+        return Strided if plain and alone else None
+    if type(conv) is not nn.Conv2d:
+        return None
     if plain and conv.groups == 1 and conv.padding_mode == "zeros":
         return Products
     side = conv.kernel_size[0]
     depthwise = (
         plain
-        and conv.groups == conv.in_channels == conv.out_channels
-        and conv.bias is None
+        and alone
         and (conv.kernel_size, conv.stride) == ((side, side), (1, 1))
         and conv.padding == (side // 2, side // 2)
         and side % 2 == 1

@@ -58,6 +58,9 @@ class Recipe:
     """Parameter of the Beta distribution that pairs of pictures are mixed by; 0 mixes none."""
     cutmix: float = 0.0
     """Same for pairs of which a part of one is pasted into the other."""
+    standardise: bool = False
+    """Scale fresh layers, once, so that each channel has mean 0 and deviation 1 on training
+    pictures: what lets a deep net without norms begin to learn."""
     refresh_norms: bool = False
     """Estimate the statistics of trained batch norms anew before the first step, at this
     resolution."""

@@ -27,18 +27,18 @@ from pytest_amlnn.device import (
     reset_peak_memory,
     settled,
 )
-from pytest_amlnn.feeding import EVALUATION_BATCH, Batch, Feed, seed_of
+from pytest_amlnn.feeding import Batch, Feed, seed_of
 from pytest_amlnn.graphs import captured
 from pytest_amlnn.optimization import average_of, optimizer_of, rate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import FINISHED, Epoch, Run
+from pytest_amlnn.starting import refresh_norms, standardise
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_many
 from pytest_amlnn.steps import (
     TASKS,
     Steps,
     Trained,
     evaluate,
-    norms_of,
     precise,
     precision_on,
     predict,
@@ -204,10 +204,13 @@ def member_of(
     with clock.part("checkpoint", spent):
         if place:
             checkpoint.load(place, state, about=member.about)
-    if weights and not state.epochs:
+    if not state.epochs:
         with clock.part("prepare", spent):
+            if recipe.standardise:
+                standardise(net, training, recipe)
             if recipe.refresh_norms:
                 refresh_norms(net, training, recipe)
+    if weights and not state.epochs:
         with clock.part("evaluate", spent):
             ((loss, accuracy),) = evaluate([net], [validation], case)
             state.start |= {"start_loss": loss, "start_accuracy": accuracy}
@@ -297,28 +300,6 @@ def lost_start(member: Member, case: Case) -> str:
         f" is {chance:.4f}: the weights are of another variant of the net, the recipe's mean"
         " and deviation are not theirs, or rows of their head do not follow the class order"
     )
-
-
-def refresh_norms(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
-    """Estimate the statistics of batch norms anew, on these pictures at this resolution.
-
-    Plain averages over batches of the training split, as in torch's `update_bn`. The batches
-    are mixed: the variance among pictures of a few classes is smaller than among all.
-    """
-    norms = norms_of(net)
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain average
-    net.train()
-    with torch.no_grad():
-        order = torch.randperm(feed.count, generator=torch.Generator().manual_seed(0))
-        for chosen in torch.split(order, EVALUATION_BATCH):
-            inputs, _ = feed.batch(chosen)
-            with precise(inputs.device, recipe):
-                net(inputs)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def out_of_memory(

@@ -1,10 +1,11 @@
-"""Try changes of a recipe on fewer pictures: what the validation split says of each.
+"""Try changes of a recipe: what the validation split says of each.
 
-Usage: python tests/benchmark_recipes.py CASE ARCHIVE [--size N] [--epochs N] [--seeds N] \
-    CHANGE...
+Usage: python tests/benchmark_recipes.py CASE [--archive PATH] [--size N] [--epochs N] \
+    [--seed N] [--seeds N] CHANGE...
 
-CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k; CHANGE is
-`field=value,field=value`, or `-` for the recipe as it is. The test split is never read.
+CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
+is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is never
+read. A series is drawn by its seed: try changes on other seeds than those that are reported.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ from __future__ import annotations
 import argparse
 import ast
 import time
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from statistics import mean
 
 import torch
 
 import amlnn_models
-from amlnn_datasets import tiny_imagenet
+from amlnn_datasets import series, tiny_imagenet
 from amlnn_models import weights
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.data import Data
 from pytest_amlnn.progress import Silent
+from pytest_amlnn.result import Run
 from pytest_amlnn.training import begun, train
 
 CPU = torch.device("cpu")
@@ -31,40 +36,44 @@ VALIDATION = 10
 
 
 def main() -> None:
-    """Print a line for each change and seed."""
+    """Print a line for each change and seed of pictures, or for each change of series."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case")
-    parser.add_argument("archive", type=Path)
+    parser.add_argument("--archive", type=Path)
     parser.add_argument("--size", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("changes", nargs="+")
     asked = parser.parse_args()
     (case,) = (
         c for c in discover(amlnn_models) if (c.profile, c.label) == ("full", asked.case)
     )
-    splits = tiny_imagenet.splits(
-        asked.archive, size=asked.size, classes=200, validation=VALIDATION
-    )
-    untested = replace(splits, test=splits.validation)
-    case = replace(case, recipe=replace(case.recipe, epochs=asked.epochs))
-    for seed in range(asked.seeds):
-        for change in asked.changes:
-            print(line(change, changed(case, change), lambda seed: untested, seed), flush=True)
+    if asked.epochs:
+        case = replace(case, recipe=replace(case.recipe, epochs=asked.epochs))
+    seeds = range(asked.seed, asked.seed + asked.seeds)
+    for change in asked.changes:
+        tried = changed(case, change)
+        if case.task == "forecast":
+            print(change, forecasts(tried, seeds), flush=True)
+            continue
+        splits = tiny_imagenet.splits(
+            asked.archive, size=asked.size, classes=200, validation=VALIDATION
+        )
+        untested = replace(splits, test=splits.validation)
+        for seed in seeds:
+            (run,) = runs(tried, lambda _: untested, [seed])
+            print(change, f"seed {seed}:", accuracies(run), flush=True)
 
 
 def changed(case: Case, change: str) -> Case:
     """Return the case with fields of its recipe set anew."""
     pairs = [] if change == "-" else [pair.partition("=") for pair in change.split(",")]
-    fields = {name: value_of(text) for name, _, text in pairs}
-    recipe = replace(case.recipe, **fields)
-    return replace(
-        case,
-        recipe=recipe,
-        build=type(case.build)(
-            case.build.func, **case.build.keywords | {"resolution": recipe.resolution}
-        ),
-    )
+    recipe = replace(case.recipe, **{name: value_of(text) for name, _, text in pairs})
+    build = case.build
+    if isinstance(build, partial):
+        build = partial(build.func, **build.keywords | {"resolution": recipe.resolution})
+    return replace(case, recipe=recipe, build=build)
 
 
 def value_of(text: str) -> object:
@@ -75,20 +84,35 @@ def value_of(text: str) -> object:
         return text
 
 
-def line(change: str, case: Case, data: Data, seed: int) -> str:
-    """Train once, and say how accurate the net was before and after each epoch."""
+def runs(case: Case, data: Data, seeds: Sequence[int]) -> list[Run]:
+    """Train with each seed."""
     found = weights.find(case.model, None) if case.init == "imagenet" else None
-    started = time.perf_counter()
-    run = begun(case, id=case.label, seed=seed, device=CPU, weights=found)
-    (outcome,) = train(case, data, [run], device=CPU, progress=Silent(), weights=found)
-    run = outcome.run
-    whole = time.perf_counter() - started
+    fresh = [begun(case, id=case.label, seed=s, device=CPU, weights=found) for s in seeds]
+    ended = train(case, data, fresh, device=CPU, progress=Silent(), weights=found)
+    return [outcome.run for outcome in ended]
+
+
+def accuracies(run: Run) -> str:
+    """Say how accurate a net was on validation before and after each epoch."""
     shares = [run.metrics.get("start_accuracy"), *(epoch.val_accuracy for epoch in run.epochs)]
     percents = " ".join(f"{100 * share:.1f}" for share in shares if share is not None)
     least = min((epoch.val_loss for epoch in run.epochs), default=float("nan"))
+    trained = f"train {100 * (run.epochs[-1].train_accuracy or 0):.1f} %" if run.epochs else ""
+    return f"{percents} %, loss {least:.3f}, {trained}, {run.parts['train']:.0f} s of training"
+
+
+def forecasts(case: Case, seeds: Sequence[int]) -> str:
+    """Say how efficient nets are, as a share of linear autoregression's efficiency."""
+    started = time.perf_counter()
+    ended = runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds)
+    found = [run.metrics for run in ended]
+    shares = [m["autoregression_mse"] / m["test_mse"] for m in found]
+    efficiencies = [m["oracle_mse"] / m["test_mse"] for m in found]
+    best = [f"{run.best_epoch}/{len(run.epochs)}" for run in ended]
     return (
-        f"{case.model} {change} seed {seed}: {percents} %, loss {least:.3f}, training"
-        f" {run.parts['train']:.0f} of {whole:.0f} s"
+        f"share of autoregression's {mean(shares):.3f}: {[round(x, 3) for x in shares]},"
+        f" efficiency {mean(efficiencies):.3f}, best epochs {' '.join(best)},"
+        f" {time.perf_counter() - started:.0f} s"
     )
 
 

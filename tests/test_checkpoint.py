@@ -56,6 +56,7 @@ CASES = {
     "plain sgd": small_case(build=pictures_net, epochs=6, momentum=0.0),
     "augmented": small_case(build=pictures_net, epochs=6, flip=True, shift=2),
     "averaged": small_case(build=pictures_net, epochs=6, averaging=0.9),
+    "standardised": small_case(build=pictures_net, epochs=6, standardise=True),
     "early stop": small_case(build=pictures_net, epochs=9, patience=1, learning_rate=0.5),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -181,16 +182,38 @@ def test_depthwise_on_small_maps_is_the_same_function(height, width, side, layou
     assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-4)
 
 
-def test_quick_convolutions_take_the_place_of_what_they_compute():
-    """Of EfficientNet-Lite's, all plain ones and the depthwise ones of stride 1."""
-    import timm
+@pytest.mark.parametrize(("side", "stride", "size"), [(3, 2, 8), (5, 2, 9), (5, 1, 8)])
+def test_slow_depthwise_convolutions_are_computed_in_float32(side, stride, size):
+    """Under autocast the answer has its type, and is that of float32 rounded once."""
+    torch.manual_seed(0)
+    theirs = timm.layers.create_conv2d(
+        6, 6, side, stride=stride, padding="same", depthwise=True
+    )
+    ours = small_maps.quick_on_small_maps(nn.Sequential(copy.deepcopy(theirs)))
+    maps = torch.randn(4, 6, size, size)
+    found, expected = maps.clone().requires_grad_(), maps.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        answer = ours(found)
+    exact = theirs(expected)
+    for output in (answer.float(), exact):
+        output.sum().backward()
 
+    assert type(ours[0]) is not type(theirs)
+    assert answer.dtype == torch.bfloat16
+    assert torch.equal(answer, exact.bfloat16())
+    assert torch.allclose(found.grad, expected.grad, atol=1e-6)
+    assert torch.allclose(ours[0].weight.grad, theirs.weight.grad, atol=1e-5)
+
+
+def test_quick_convolutions_take_the_place_of_what_they_compute():
+    """Of EfficientNet-Lite's, all but the first, whose padding is TensorFlow's."""
     theirs = timm.create_model("tf_efficientnet_lite0", num_classes=3)
     ours = small_maps.quick_on_small_maps(copy.deepcopy(theirs))
     replaced = [m for m in ours.modules() if isinstance(m, small_maps.Depthwise)]
     products = [m for m in ours.modules() if isinstance(m, small_maps.Products)]
+    strided = [m for m in ours.modules() if isinstance(m, small_maps.Strided)]
 
-    assert len(replaced) == 12
+    assert (len(replaced), len(strided)) == (12, 4)
     assert all(m.stride == (1, 1) and m.groups == m.in_channels for m in replaced)
     assert len(products) == sum(
         type(m) is nn.Conv2d and m.groups == 1 for m in theirs.modules()

@@ -1,0 +1,75 @@
+"""What nets start from: scales and statistics found on training pictures."""
+
+from __future__ import annotations
+
+import torch
+from small_cases import SIDE, pictures_net, small_case, squares, trained
+from torch import Tensor, nn
+
+from pytest_amlnn import classification
+from pytest_amlnn.feeding import EVALUATION_BATCH, Feed
+from pytest_amlnn.starting import mixed, refresh_norms, standardise
+
+CPU = torch.device("cpu")
+
+
+def deep(outputs: int) -> nn.Module:
+    """Build a net of many layers without norms, drawn so narrow that it says one thing."""
+    layers: list[nn.Module] = []
+    for channels in (3, *[8] * 11):
+        conv = nn.Conv2d(channels, 8, 3, padding=1)
+        nn.init.normal_(conv.weight, std=0.02)
+        layers += [conv, nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(8 * SIDE * SIDE, outputs))
+
+
+def training_feed() -> tuple[Feed, Tensor]:
+    """Return the training squares, and one mixed batch of them."""
+    splits, recipe = squares()(0), small_case().recipe
+    feed = classification.feed(splits.train, splits, recipe, CPU)
+    return feed, feed.batch(mixed(feed)[:EVALUATION_BATCH])[0]
+
+
+def test_each_channel_of_each_layer_is_standardised():
+    """But for the last layer's, outputs have mean 0 and deviation 1; pictures can be told apart."""
+    torch.manual_seed(0)
+    net = deep(3)
+    feed, pictures = training_feed()
+    last = net[-1].weight.clone()
+    spread = net(pictures).std(0).mean()
+    standardise(net, feed, small_case().recipe)
+    maps = pictures
+    for layer in net[:-2]:
+        maps = layer(maps)
+        if isinstance(layer, nn.Conv2d):
+            assert torch.allclose(maps.mean((0, 2, 3)), torch.zeros(8), atol=1e-4)
+            assert torch.allclose(maps.std((0, 2, 3)), torch.ones(8), atol=1e-3)
+
+    assert torch.equal(net[-1].weight, last)
+    assert net(pictures).std(0).mean() > 100 * spread
+    assert not any(layer._forward_hooks for layer in net)
+
+
+def test_deep_net_without_norms_learns_when_standardised():
+    """What stays at chance as it was drawn does not once it is scaled; bits follow the seed."""
+    case = small_case(build=deep, epochs=4, optimizer="adam", learning_rate=0.001)
+    scaled = small_case(
+        build=deep, epochs=4, optimizer="adam", learning_rate=0.001, standardise=True
+    )
+    drawn, first, second = (trained(one).run for one in (case, scaled, scaled))
+
+    assert drawn.metrics["test_accuracy"] < 0.5
+    assert first.metrics["test_accuracy"] > 0.8
+    assert first.metrics["test_loss"] == second.metrics["test_loss"]
+
+
+def test_statistics_of_norms_are_those_of_the_training_pictures():
+    """Refreshed, they are the plain means over all of them, whatever they were."""
+    torch.manual_seed(0)
+    net, (feed, pictures) = pictures_net(3), training_feed()
+    net[1].running_mean.fill_(7.0)
+    refresh_norms(net, feed, small_case().recipe)
+    expected = net[0](pictures).mean((0, 2, 3))
+
+    assert torch.allclose(net[1].running_mean, expected, atol=1e-4)
+    assert net[1].momentum == 0.1
