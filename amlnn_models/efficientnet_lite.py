@@ -52,7 +52,17 @@ TUNED = {
     "seed": replace(
         SEED, learning_rate=0.0002, label_smoothing=0.1, shift=6, freeze_norms=True
     ),
-    "full": replace(FULL, epochs=4, learning_rate=0.0002, resolution=160, freeze_norms=True),
+    "full": replace(
+        FULL,
+        epochs=5,
+        learning_rate=0.0004,
+        layer_decay=0.9,
+        averaging=0.99,
+        resolution=160,
+        crop=0.5,
+        freeze_norms=True,
+        precision="bfloat16",
+    ),
 }
 """From ImageNet weights."""
 
@@ -61,6 +71,10 @@ CASES = [
         "efficientnet_lite0", efficientnet_lite0, RECIPES, tuned=TUNED, flops_per_pixel=19_000
     ),
     *picture_cases(
-        "efficientnet_lite2", efficientnet_lite2, RECIPES, tuned=TUNED, flops_per_pixel=28_000
+        "efficientnet_lite2",
+        efficientnet_lite2,
+        RECIPES,
+        tuned=TUNED | {"full": replace(TUNED["full"], resolution=192)},
+        flops_per_pixel=28_000,
     ),
 ]
