@@ -15,5 +15,6 @@ CASES = series_cases(
     "birnn",
     birnn,
     flops_per_point=10_200,
+    learning_rate=0.002,
     original={1000: 0.0009, 3000: 0.0001},
 )

@@ -15,5 +15,6 @@ CASES = series_cases(
     "deep_rnn",
     deep_rnn,
     flops_per_point=15_100,
+    learning_rate=0.01,
     original={1000: 0.0006, 3000: 0.0001},
 )

@@ -15,5 +15,6 @@ CASES = series_cases(
     "gru",
     gru,
     flops_per_point=15_300,
+    learning_rate=0.003,
     original={1000: 0.0006, 3000: 0.0002},
 )

@@ -48,7 +48,7 @@ SEED = replace(
     flip=True,
     precision="bfloat16",
 )
-FULL = replace(SEED, epochs=60, patience=8, batch_size=64, label_smoothing=0.1, shift=6)
+FULL = replace(SEED, epochs=30, patience=8, batch_size=64, label_smoothing=0.1, shift=6)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
     "seed": replace(SEED, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5),

@@ -15,5 +15,6 @@ CASES = series_cases(
     "lstm",
     lstm,
     flops_per_point=20_400,
+    learning_rate=0.003,
     original={1000: 0.0084, 3000: 0.0016},
 )

@@ -33,9 +33,9 @@ QUICK = Recipe(
     precision_cuda="float32",
 )
 SEED = replace(QUICK, epochs=10, learning_rate=0.005, batch_size=32)
-FULL = replace(SEED, epochs=60, patience=8)
+FULL = replace(SEED, epochs=60, patience=8, averaging=0.99)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
-"""One for all cells, so that they are compared and not their settings."""
+"""One budget for all cells; in `full`, each cell has the learning rate that suits it."""
 
 
 class Forecaster(nn.Module):
@@ -46,6 +46,9 @@ class Forecaster(nn.Module):
         self.cells = cells
         directions = 2 if cells.bidirectional else 1
         self.head = nn.Linear(cells.hidden_size * directions, outputs)
+        for name, weight in cells.named_parameters():
+            if name.startswith("weight_hh"):
+                remember(weight, cells.hidden_size)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Map windows (n, window, 1) to forecasts (n, outputs)."""
@@ -67,21 +70,36 @@ class Forecaster(nn.Module):
         return forecasts
 
 
+def remember(weight: Tensor, units: int) -> None:
+    """Draw the recurrent weights (gates * units, units) of a layer so that its state lasts.
+
+    Each gate's are orthogonal, as in Keras, and keep a state's length from step to step (Saxe et
+    al. 2014, arXiv:1312.6120); torch's own, uniform up to 1 / sqrt(units), halve it.
+    """
+    for gate in weight.data.split(units):
+        nn.init.orthogonal_(gate)
+
+
 def series_cases(
     model: str,
     build: Callable[[int], nn.Module],
     *,
     flops_per_point: float,
+    learning_rate: float,
     original: Mapping[int, float],
 ) -> list[Case]:
     """Return a model's cases.
 
     `flops_per_point` are roughly the operations of a forward pass by point of a window,
-    `original` holds the original report's loss by points.
+    `learning_rate` is the peak in the full profile, `original` holds the original report's
+    loss by points.
 
     That loss is in min-max-scaled units of another series: it stands beside ours for
     the record and cannot be compared.
     """
+
+    full = replace(FULL, learning_rate=learning_rate)
+    recipes = RECIPES | {"full": full}
 
     def case(profile: str, preset: str, points: int, label: str, recipe: Recipe) -> Case:
         data: dict[str, int | str] = {
@@ -111,13 +129,13 @@ def series_cases(
     def cases() -> Iterator[Case]:
         for profile, sizes in SIZES.items():
             for points in sizes:
-                yield case(profile, "trend_seasonal", points, str(points), RECIPES[profile])
+                yield case(profile, "trend_seasonal", points, str(points), recipes[profile])
         for points in SIZES["full"]:
             # as many steps at every size as an epoch budget takes on 3,000 points
-            epochs = max(1, round(RECIPES["full"].epochs * 3000 / points))
-            same_steps = replace(RECIPES["full"], epochs=epochs)
+            epochs = max(1, round(full.epochs * 3000 / points))
+            same_steps = replace(full, epochs=epochs)
             yield case("full", "trend_seasonal", points, f"{points}-steps", same_steps)
             for preset in sorted(set(PRESETS) - {"trend_seasonal"}):
-                yield case("full", preset, points, f"{preset}-{points}", RECIPES["full"])
+                yield case("full", preset, points, f"{preset}-{points}", full)
 
     return list(cases())

@@ -37,7 +37,10 @@ class UpAndDown(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def build(model: str, window: int, steps: int, settings: dict[str, Any], seed: int) -> Any:
-    """Return a compiled net, its weights uniform within 1 / sqrt(units) as torch has them."""
+    """Return a compiled net, its weights drawn as ours are.
+
+    Recurrent ones are orthogonal, all others uniform within 1 / sqrt(units).
+    """
     keras.utils.set_random_seed(seed)
     units = settings["units"]
 
@@ -46,7 +49,7 @@ def build(model: str, window: int, steps: int, settings: dict[str, Any], seed: i
 
     same = {
         "kernel_initializer": uniform(units),
-        "recurrent_initializer": uniform(units),
+        "recurrent_initializer": "orthogonal",
         "bias_initializer": uniform(units),
     }
     cells = {

@@ -206,7 +206,7 @@ def member_of(
             checkpoint.load(place, state, about=member.about)
     if not state.epochs:
         with clock.part("prepare", spent):
-            if recipe.standardise:
+            if recipe.standardise and not weights:
                 standardise(net, training, recipe)
             if recipe.refresh_norms:
                 refresh_norms(net, training, recipe)

@@ -220,3 +220,16 @@ def test_quick_convolutions_take_the_place_of_what_they_compute():
     )
     assert [*ours.state_dict()] == [*theirs.state_dict()]
     assert all(map(torch.equal, ours.state_dict().values(), theirs.state_dict().values()))
+
+
+@pytest.mark.parametrize("model", ["lstm", "gru", "birnn", "deep_rnn"])
+def test_recurrent_weights_keep_the_length_of_a_state(model):
+    """Each gate's are orthogonal in every layer and direction, and drawn from the seed."""
+    nets = [QUICK[model].build(1) for seed in (0, 0, 1) if torch.manual_seed(seed)]
+    drawn = [[p for name, p in net.named_parameters() if "weight_hh" in name] for net in nets]
+    for weight in drawn[0]:
+        for gate in weight.detach().split(weight.shape[1]):
+            assert torch.allclose(gate.T @ gate, torch.eye(len(gate)), atol=1e-5)
+
+    assert all(map(torch.equal, drawn[0], drawn[1]))
+    assert not any(map(torch.equal, drawn[0], drawn[2]))
