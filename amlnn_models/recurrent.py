@@ -73,8 +73,8 @@ class Forecaster(nn.Module):
 def remember(weight: Tensor, units: int) -> None:
     """Draw the recurrent weights (gates * units, units) of a layer so that its state lasts.
 
-    Each gate's are orthogonal, as in Keras, and keep a state's length from step to step (Saxe et
-    al. 2014, arXiv:1312.6120); torch's own, uniform up to 1 / sqrt(units), halve it.
+    Each gate's are orthogonal, as in Keras, and keep a state's length from step to step (Saxe
+    et al. 2014, arXiv:1312.6120); torch's, uniform up to 1 / sqrt(units), nearly halve it.
     """
     for gate in weight.data.split(units):
         nn.init.orthogonal_(gate)

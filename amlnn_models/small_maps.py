@@ -6,8 +6,8 @@ where a map is smaller than the kernel it has no fast code for the gradients. He
 a kernel is one product over the pixels that it reaches, and cells that reach none cost nothing.
 Depthwise convolutions have no such product; the gradient of their kernel is two.
 
-In bfloat16 oneDNN has no fast code for the way back of depthwise convolutions with a stride or a
-kernel of 5x5, either: those are computed in float32 whatever the recipe's precision.
+In bfloat16 oneDNN has no fast code for the way back of depthwise convolutions with a stride or
+a kernel of 5x5, either: those are computed in float32 whatever the recipe's precision.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ class Strided(nn.Conv2d):
     """A depthwise convolution with a stride, padded as TensorFlow does."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Map (n, channels, height, width) to (n, channels, height / stride, width / stride)."""
+        """Map (n, channels, height, width) to as many channels on a map as small as the stride
+        makes it, rounded up."""
         from timm.layers.conv2d_same import conv2d_same  # loaded where timm made the net
 
         convolved = partial(

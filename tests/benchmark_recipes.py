@@ -4,8 +4,8 @@ Usage: python tests/benchmark_recipes.py CASE [--archive PATH] [--size N] [--epo
     [--seed N] [--seeds N] CHANGE...
 
 CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
-is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is never
-read. A series is drawn by its seed: try changes on other seeds than those that are reported.
+is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is
+never read. A series is drawn by its seed: try changes on other seeds than are reported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,13 +57,8 @@ def main() -> None:
         if case.task == "forecast":
             print(change, forecasts(tried, seeds), flush=True)
             continue
-        splits = tiny_imagenet.splits(
-            asked.archive, size=asked.size, classes=200, validation=VALIDATION
-        )
-        untested = replace(splits, test=splits.validation)
-        for seed in seeds:
-            (run,) = runs(tried, lambda _: untested, [seed])
-            print(change, f"seed {seed}:", accuracies(run), flush=True)
+        for run in runs(tried, pictures(asked.archive, asked.size), seeds):
+            print(change, f"seed {run.seed}:", accuracies(run), flush=True)
 
 
 def changed(case: Case, change: str) -> Case:
@@ -84,12 +79,19 @@ def value_of(text: str) -> object:
         return text
 
 
-def runs(case: Case, data: Data, seeds: Sequence[int]) -> list[Run]:
-    """Train with each seed."""
+def pictures(archive: Path, size: int) -> Data:
+    """Return pictures whose test split is the validation split again."""
+    splits = tiny_imagenet.splits(archive, size=size, classes=200, validation=VALIDATION)
+    untested = replace(splits, test=splits.validation)
+    return lambda seed: untested
+
+
+def runs(case: Case, data: Data, seeds: Sequence[int]) -> Iterator[Run]:
+    """Train with each seed; yield runs as they end."""
     found = weights.find(case.model, None) if case.init == "imagenet" else None
     fresh = [begun(case, id=case.label, seed=s, device=CPU, weights=found) for s in seeds]
     ended = train(case, data, fresh, device=CPU, progress=Silent(), weights=found)
-    return [outcome.run for outcome in ended]
+    return (outcome.run for outcome in ended)
 
 
 def accuracies(run: Run) -> str:
@@ -104,7 +106,7 @@ def accuracies(run: Run) -> str:
 def forecasts(case: Case, seeds: Sequence[int]) -> str:
     """Say how efficient nets are, as a share of linear autoregression's efficiency."""
     started = time.perf_counter()
-    ended = runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds)
+    ended = [*runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds)]
     found = [run.metrics for run in ended]
     shares = [m["autoregression_mse"] / m["test_mse"] for m in found]
     efficiencies = [m["oracle_mse"] / m["test_mse"] for m in found]

@@ -31,7 +31,7 @@ def training_feed() -> tuple[Feed, Tensor]:
 
 
 def test_each_channel_of_each_layer_is_standardised():
-    """But for the last layer's, outputs have mean 0 and deviation 1; pictures can be told apart."""
+    """But for the last layer, outputs have mean 0 and deviation 1: pictures are told apart."""
     torch.manual_seed(0)
     net = deep(3)
     feed, pictures = training_feed()
