@@ -249,8 +249,30 @@ def test_table_of_series(tmp_path):
     assert row["MSE"] == "1.5 [1.5, 1.5]"
     assert (row["oracle"], row["autoregression"]) == ("1.2", "1.4")
     assert row["seasonal naive"] == "2.5"
+    assert row["against autoregression"] == "0.933 [0.933, 0.933] worse"
     assert row["efficiency"] == "0.800 [0.800, 0.800]"
     assert "accuracy %" not in row
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ((1.3, 1.31), "better"),
+        ((1.5, 1.51), "worse"),
+        ((1.3, 1.5), "not distinguishable"),
+        ((1.3,), "1.077"),
+        ((1.3, None), "-"),
+    ],
+)
+def test_report_says_where_autoregression_wins(errors, said, tmp_path):
+    """A net is better or worse where the interval of the ratio of their errors leaves out 1."""
+    runs = [
+        small_run(SERIES, seed, task="forecast", metrics={"test_mse": value})
+        for seed, value in enumerate(errors)
+    ]
+    (row,) = rows(tmp_path, runs)
+
+    assert row["against autoregression"].endswith(said)
 
 
 def test_one_run_has_wilsons_interval(tmp_path):

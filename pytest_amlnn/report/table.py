@@ -10,7 +10,7 @@ from tabulate import tabulate
 from pytest_amlnn.gate import judge
 from pytest_amlnn.report import Sweep
 from pytest_amlnn.result import FINISHED, Result
-from pytest_amlnn.statistics import Spread
+from pytest_amlnn.statistics import Spread, spread
 
 Column = tuple[str, Callable[[Result], str]]
 
@@ -76,6 +76,23 @@ def number(value: float | None, style: str) -> str:
     return "-" if value is None else style.format(value)
 
 
+def against(result: Result, other: str) -> str:
+    """Return another forecast's error over the model's, seed by seed, and what it says.
+
+    Both saw the same series, so their ratio is known better than either error is.
+    """
+    pairs = [(run.metrics.get(other), run.metrics.get("test_mse")) for run in result.runs]
+    ratios = spread([theirs / ours if theirs and ours else None for theirs, ours in pairs])
+    return f"{interval(ratios, '{:.3f}')} {rank(ratios)}".strip()
+
+
+def rank(ratios: Spread) -> str:
+    """Return which of two is better, as far as the interval of their ratio tells."""
+    if ratios.low is None or ratios.high is None:
+        return ""
+    return "better" if ratios.low > 1 else "worse" if ratios.high < 1 else "not distinguishable"
+
+
 def chance(result: Result) -> float | None:
     """Return the accuracy of guessing, in per cent; None where no run got to see the data."""
     classes = [len(run.data["classes"]) for run in result.runs if "classes" in run.data]
@@ -106,5 +123,6 @@ FORECAST: tuple[Column, ...] = (
     ("oracle", lambda r: number(r.metrics["oracle_mse"].mean, "{:.4g}")),
     ("autoregression", lambda r: number(r.metrics["autoregression_mse"].mean, "{:.4g}")),
     ("seasonal naive", lambda r: number(r.metrics["seasonal_naive_mse"].mean, "{:.4g}")),
+    ("against autoregression", lambda r: against(r, "autoregression_mse")),
     ("efficiency", lambda r: interval(r.metrics["efficiency"], "{:.3f}")),
 )
