@@ -11,8 +11,9 @@ NOTES = (
     " one run is all there is. Training seconds count forward, backward and optimizer"
     " steps, with the making of their batches. Efficiency is the oracle's MSE over the"
     " model's: 1 cannot be beaten for long. Against autoregression stands its MSE over the"
-    " model's, seed by seed, and which of them is the better one beyond the interval. An original"
-    " loss is in min-max-scaled units of another series, so it stands there for the record only."
+    " model's, seed by seed, and which of them is the better one beyond the interval. An"
+    " original loss is in min-max-scaled units of another series, so it stands there for the"
+    " record only."
 )
 
 
