@@ -40,7 +40,7 @@ def forecaster(outputs: int, *, kind: str) -> nn.Module:
 
 def recurrent(kind: str = "gru", **changes: object) -> Case:
     """Return a case whose seeds stop after different numbers of epochs."""
-    recipe = {"epochs": 20, "learning_rate": 0.1, "optimizer": "adam", "patience": 1}
+    recipe = {"epochs": 20, "learning_rate": 0.03, "optimizer": "adam", "patience": 2}
     build = partial(forecaster, kind=kind)
     return line_case(kind, build=build, together=True, **{**recipe, **changes})
 
