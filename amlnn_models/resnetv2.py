@@ -36,7 +36,15 @@ SEED = replace(
     precision="bfloat16",
 )
 FULL = replace(
-    SEED, epochs=24, patience=8, batch_size=64, learning_rate=0.1, label_smoothing=0.1, shift=6
+    SEED,
+    epochs=30,
+    patience=8,
+    batch_size=64,
+    learning_rate=0.1,
+    resolution=96,
+    label_smoothing=0.1,
+    shift=6,
+    crop=0.4,
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {

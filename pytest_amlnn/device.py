@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -25,6 +26,9 @@ PACKAGES = (
     "pytest-benchmark",
 )
 STATUS = Path("/proc/self/status")
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65_536
+"""Numbers of glibc's settings, and what they are unless set: mallopt(3)."""
 
 
 class DeviceError(Exception):
@@ -60,13 +64,34 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
     # torch's kernels write all that they return; filling it before takes a tenth of a step
     deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), freed_kept():
             yield
     finally:
         torch.set_num_threads(threads_before)
         torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
         deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+
+
+@contextmanager
+def freed_kept() -> Iterator[None]:
+    """Have the C library keep what a step frees for the next one; it is given back at the end.
+
+    glibc returns large blocks to the kernel, which fills them with zeros each time that they
+    are wanted again: a third of a step of EfficientNet-Lite. Other C libraries are left alone.
+    """
+    library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if library is None:
+        yield
+        return
+    library.mallopt(M_MMAP_MAX, 0)
+    library.mallopt(M_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        library.mallopt(M_MMAP_MAX, MMAP_MAX)
+        library.mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD)
+        library.malloc_trim(0)
 
 
 def computes_bfloat16() -> bool:

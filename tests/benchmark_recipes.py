@@ -4,7 +4,8 @@ Usage: python tests/benchmark_recipes.py CASE [--archive PATH] [--size N] [--epo
     [--seed N] [--seeds N] CHANGE...
 
 CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
-is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is
+is `field=value,field=value`, or `-` for the recipe as it is; `build=vgg11_bn` takes another
+builder of the model's module. The test split of pictures is
 never read. A series is drawn by its seed: try changes on other seeds than are reported.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import torch
 
@@ -64,14 +67,18 @@ def main() -> None:
 def changed(case: Case, change: str) -> Case:
     """Return the case with fields of its recipe set anew."""
     pairs = [] if change == "-" else [pair.partition("=") for pair in change.split(",")]
-    recipe = replace(case.recipe, **{name: value_of(text) for name, _, text in pairs})
-    build = case.build
-    if isinstance(build, partial):
-        build = partial(build.func, **build.keywords | {"resolution": recipe.resolution})
-    return replace(case, recipe=recipe, build=build)
+    values = {name: value_of(text) for name, _, text in pairs}
+    build = values.pop("build", None)
+    recipe = replace(case.recipe, **values)
+    if not isinstance(case.build, partial):
+        return replace(case, recipe=recipe)
+    module = sys.modules[case.build.func.__module__]
+    builder = getattr(module, build) if build else case.build.func
+    keywords = case.build.keywords | {"resolution": recipe.resolution}
+    return replace(case, recipe=recipe, build=partial(builder, **keywords))
 
 
-def value_of(text: str) -> object:
+def value_of(text: str) -> Any:
     """Read a number, or a word."""
     try:
         return ast.literal_eval(text)

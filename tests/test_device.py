@@ -1,0 +1,57 @@
+"""How a process computes while it trains."""
+
+from __future__ import annotations
+
+import platform
+import resource
+from pathlib import Path
+
+import pytest
+import torch
+
+from pytest_amlnn.device import settled
+
+CPU = torch.device("cpu")
+LARGE = 64 * 2**20
+"""Bytes: twice what glibc ever takes from its own heap by itself."""
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="settings of glibc")
+
+
+def filled() -> None:
+    """Write to a large tensor, and free it."""
+    torch.empty(LARGE, dtype=torch.uint8).fill_(1)
+
+
+def faults_of_filling() -> int:
+    """Return how many pages the kernel had to provide for a large tensor."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    filled()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+def resident() -> int:
+    """Return the bytes that this process has in memory."""
+    pages = Path("/proc/self/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
+
+
+@glibc
+def test_freed_memory_serves_the_next_step():
+    """While a net trains, a large tensor takes the place of the one freed before it."""
+    with settled(CPU, 1):
+        filled()
+        faults = faults_of_filling()
+    assert faults < 100
+    assert faults_of_filling() > 10 * faults
+
+
+@glibc
+def test_memory_is_given_back():
+    """After a training the process is no larger than before."""
+    filled()
+    before = resident()
+    with settled(CPU, 1):
+        kept = [torch.ones(LARGE // 4) for _ in range(4)]
+        del kept
+    assert resident() < before + LARGE
