@@ -76,7 +76,7 @@ def remember(weight: Tensor, units: int) -> None:
     Each gate's are orthogonal, as in Keras, and keep a state's length from step to step (Saxe
     et al. 2014, arXiv:1312.6120); torch's, uniform up to 1 / sqrt(units), nearly halve it.
     """
-    for gate in weight.data.split(units):
+    for gate in torch.split(weight.data, units):
         nn.init.orthogonal_(gate)
 
 

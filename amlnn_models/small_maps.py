@@ -27,6 +27,7 @@ SMALL_FOR_GRADIENTS, MANY_CHANNELS = 8, 256
 """The same for the gradients alone, of convolutions of so many channels and more."""
 
 Sizes = tuple[int, ...]
+Convolved = Callable[[Tensor], Tensor]
 Cell = tuple[int, int, tuple[slice, slice], tuple[slice, slice]]
 """Row and column of a kernel, and rows and columns of output and input that they join."""
 
@@ -171,15 +172,16 @@ class Strided(nn.Conv2d):
         makes it, rounded up."""
         from timm.layers.conv2d_same import conv2d_same  # loaded where timm made the net
 
-        convolved = partial(
-            conv2d_same, weight=self.weight, stride=self.stride, groups=self.groups
+        stride = self.stride[0], self.stride[1]
+        convolved: Convolved = partial(
+            conv2d_same, weight=self.weight, stride=stride, groups=self.groups
         )
         if maps.device.type != "cpu" or not torch.is_grad_enabled():
             return convolved(maps)
         return in_float32(convolved, maps)
 
 
-def in_float32(convolved: Callable[[Tensor], Tensor], maps: Tensor) -> Tensor:
+def in_float32(convolved: Convolved, maps: Tensor) -> Tensor:
     """Return what a layer makes of maps, computed in float32 even under autocast."""
     if not torch.is_autocast_enabled("cpu"):
         return convolved(maps)

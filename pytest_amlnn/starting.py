@@ -52,11 +52,12 @@ def standardise(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
         m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None
     ]
 
-    def scale(layer: nn.Module, _: object, outputs: Tensor) -> Tensor:
+    def scale(layer: nn.Conv2d | nn.Linear, _: object, outputs: Tensor) -> Tensor:
         channels = [d for d in range(outputs.ndim) if d != 1]
         deviation, mean = torch.std_mean(outputs.float(), channels)
         factor = 1 / deviation.clamp(min=LEAST_DEVIATION)
         layer.weight.data.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
+        assert layer.bias is not None  # only such were chosen
         layer.bias.data.copy_((layer.bias - mean) * factor)
         shape = [1, -1, *[1] * (outputs.ndim - 2)]
         return (outputs - mean.view(shape)) * factor.view(shape)
