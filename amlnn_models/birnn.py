@@ -1,9 +1,11 @@
 """Bidirectional simple recurrent net (Schuster & Paliwal 1997, doi:10.1109/78.650093)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from amlnn_models.cells import RNN
-from amlnn_models.recurrent import UNITS, Forecaster, series_cases
+from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
 
 
 def birnn(outputs: int) -> nn.Module:
@@ -15,6 +17,6 @@ CASES = series_cases(
     "birnn",
     birnn,
     flops_per_point=10_200,
-    learning_rate=0.002,
+    full=replace(FULL, learning_rate=0.002),
     original={1000: 0.0009, 3000: 0.0001},
 )

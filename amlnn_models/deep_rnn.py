@@ -1,9 +1,11 @@
 """Deep recurrent net: two layers of simple cells (Elman 1990, Cognitive Science 14)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from amlnn_models.cells import RNN
-from amlnn_models.recurrent import UNITS, Forecaster, series_cases
+from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
 
 
 def deep_rnn(outputs: int) -> nn.Module:
@@ -15,6 +17,7 @@ CASES = series_cases(
     "deep_rnn",
     deep_rnn,
     flops_per_point=15_100,
-    learning_rate=0.01,
+    # at this rate a longer schedule stops early, before it has come down
+    full=replace(FULL, learning_rate=0.01, epochs=30),
     original={1000: 0.0006, 3000: 0.0001},
 )

@@ -1,9 +1,11 @@
 """Gated recurrent units (Cho et al. 2014, arXiv:1406.1078), reset gate after the product."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from amlnn_models.cells import GRU
-from amlnn_models.recurrent import UNITS, Forecaster, series_cases
+from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
 
 
 def gru(outputs: int) -> nn.Module:
@@ -15,6 +17,6 @@ CASES = series_cases(
     "gru",
     gru,
     flops_per_point=15_300,
-    learning_rate=0.003,
+    full=replace(FULL, learning_rate=0.003),
     original={1000: 0.0006, 3000: 0.0002},
 )

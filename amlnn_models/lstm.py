@@ -1,9 +1,11 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735)."""
 
+from dataclasses import replace
+
 from torch import nn
 
 from amlnn_models.cells import LSTM
-from amlnn_models.recurrent import UNITS, Forecaster, series_cases
+from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
 
 
 def lstm(outputs: int) -> nn.Module:
@@ -15,6 +17,6 @@ CASES = series_cases(
     "lstm",
     lstm,
     flops_per_point=20_400,
-    learning_rate=0.003,
+    full=replace(FULL, learning_rate=0.003),
     original={1000: 0.0084, 3000: 0.0016},
 )

@@ -34,8 +34,7 @@ QUICK = Recipe(
 )
 SEED = replace(QUICK, epochs=10, learning_rate=0.005, batch_size=32)
 FULL = replace(SEED, epochs=60, patience=8, averaging=0.99)
-RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
-"""One budget for all cells; in `full`, each cell has the learning rate that suits it."""
+"""For each cell with a learning rate that suits it."""
 
 
 class Forecaster(nn.Module):
@@ -85,21 +84,19 @@ def series_cases(
     build: Callable[[int], nn.Module],
     *,
     flops_per_point: float,
-    learning_rate: float,
+    full: Recipe,
     original: Mapping[int, float],
 ) -> list[Case]:
     """Return a model's cases.
 
     `flops_per_point` are roughly the operations of a forward pass by point of a window,
-    `learning_rate` is the peak in the full profile, `original` holds the original report's
-    loss by points.
+    `full` is the recipe of that profile, `original` holds the original report's loss by points.
 
     That loss is in min-max-scaled units of another series: it stands beside ours for
     the record and cannot be compared.
     """
 
-    full = replace(FULL, learning_rate=learning_rate)
-    recipes = RECIPES | {"full": full}
+    recipes = {"quick": QUICK, "seed": SEED, "full": full}
 
     def case(profile: str, preset: str, points: int, label: str, recipe: Recipe) -> Case:
         data: dict[str, int | str] = {
