@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from torch import nn
 
@@ -27,7 +28,7 @@ def picture_cases(
     recipes: Mapping[str, Recipe],
     *,
     flops_per_pixel: float,
-    tuned: Mapping[str, Recipe],
+    tuned: Mapping[str, Recipe] = MappingProxyType({}),
     quick: tuple[str, Builder] | None = None,
     original: Mapping[str, float] | None = None,
 ) -> list[Case]:

@@ -115,7 +115,6 @@ RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 GENTLE: dict[str, Any] = {
     "learning_rate": 0.01,
     "weight_decay": 5e-5,
-    "standardise": False,
 }
 TUNED = {
     "seed": replace(SEED, **GENTLE),

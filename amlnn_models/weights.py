@@ -47,7 +47,7 @@ def find(model: str, asked: str | None) -> Weights | None:
     given nothing else is looked at.
     """
     if asked is not None:
-        path = Path(asked)
+        path = Path(asked).expanduser()
         files = [path] if path.is_file() else [path / f"{model}{end}" for end in SUFFIXES]
         found = (file for file in files if file.is_file())
         return next((Weights(path=file, source="file", tag=file.name) for file in found), None)
@@ -78,7 +78,7 @@ def check(asked: str | None) -> None:
     """Raise DataError where --amlnn-weights names nothing that weights could be in."""
     if asked is None:
         return
-    path = Path(asked)
+    path = Path(asked).expanduser()
     if path.is_dir():
         names = {f"{model}{end}" for model in TAGS for end in SUFFIXES}
         if not names & {entry.name for entry in path.iterdir()}:
@@ -96,6 +96,8 @@ def in_hub_cache(model: str) -> Path | None:
     """Return the file that timm's hub left on this machine."""
     from huggingface_hub import try_to_load_from_cache
 
+    if model not in TAGS:
+        return None
     found = try_to_load_from_cache(f"timm/{TAGS[model]}", HUB_FILE)
     return Path(found) if isinstance(found, str) else None
 
@@ -126,10 +128,14 @@ def fetch_one(model: str, url: str | None) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(f"timm/{TAGS[model]}", HUB_FILE, endpoint=url))
-    except OSError as error:  # all of the hub's and of the network's are
+        # they are public: another hub need not learn who asks
+        found = hf_hub_download(f"timm/{TAGS[model]}", HUB_FILE, endpoint=url, token=False)
+        return Path(found)
+    except Exception as error:  # the hub, its network and its storage each have their own
         first = str(error).strip().partition("\n")[0]
-        raise DownloadError(f"weights of {model}, timm/{TAGS[model]}: {first}") from error
+        raise DownloadError(
+            f"weights of {model}, timm/{TAGS[model]}: {first or repr(error)}"
+        ) from error
 
 
 # nets
@@ -205,16 +211,22 @@ def fitted(
 ) -> dict[str, Tensor]:
     """Return the tensors under the net's names; DataError where they are not the net's.
 
-    They may have those of torchvision, or lie in the net's order under any names, as
-    those that were converted from TensorFlow do.
+    They may have those of torchvision, or lie in the net's order under other names that end
+    alike, as those that were converted from TensorFlow do.
     """
-    wanted = {key: tensor.shape for key, tensor in net.state_dict().items()}
-    renamed = getattr(sys.modules[type(net).__module__], "_filter_fn", dict)(found)
+    own = net.state_dict()
+    wanted = {key: tensor.shape for key, tensor in own.items()}
+    renaming = getattr(sys.modules[type(net).__module__], "_filter_fn", dict)
+    try:
+        renamed = renaming(found)
+    except RuntimeError as error:  # it gives tensors another shape
+        raise DataError(f"{path} is not of {name}: {error}") from error
     renamed = {key: t for key, t in renamed.items() if not key.startswith("AuxLogits.")}
-    if not wanted.keys() & renamed.keys() and [t.shape for t in renamed.values()] == [
-        *wanted.values()
-    ]:
+    if not wanted.keys() & renamed.keys() and in_order(renamed) == in_order(own):
         return dict(zip(wanted, renamed.values(), strict=True))
+    # files of older versions of torch have no counts of batches
+    counts = {key: own[key] for key in wanted if key.endswith("num_batches_tracked")}
+    renamed = counts | renamed
     wrong = [
         *(f"{key} is missing" for key in wanted if key not in renamed),
         *(
@@ -228,6 +240,11 @@ def fitted(
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise DataError(f"{path} is not of {name}: {'; '.join(wrong[:SHOWN])}{more}")
     return renamed
+
+
+def in_order(tensors: Mapping[str, Tensor]) -> list[tuple[str, Sequence[int]]]:
+    """Return the last part of each name and the shape, in which two nets may agree."""
+    return [(key.rpartition(".")[2], tensor.shape) for key, tensor in tensors.items()]
 
 
 def shaped(shape: Sequence[int]) -> str:

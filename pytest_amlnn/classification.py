@@ -41,7 +41,7 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
     """Return what gives inputs (n, 3, resolution, resolution) and labels (n,).
 
     A GPU keeps the whole split, as uint8; elsewhere pictures are read from the memory map
-    as they are wanted. With a generator they are augmented, on the device, as uint8.
+    as they are wanted. With a generator they are augmented, on the device.
     """
     labels = torch.from_numpy(split.targets).to(device)
     if device.type == "cuda":
@@ -57,7 +57,7 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
         else:
             pixels = torch.from_numpy(split.inputs[split.rows[chosen.numpy()]]).to(device)
         classes = labels[chosen.to(device)]
-        if generator is None:
+        if generator is None or not augments(recipe):
             return resized(normalised(pixels, recipe), recipe.resolution), classes
         images = augmented(pixels, recipe, generator)
         for mix in mixes:
@@ -67,27 +67,37 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
     return Feed(count=len(split), batch=batch)
 
 
+def augments(recipe: Recipe) -> bool:
+    """Return whether training pictures are changed by chance."""
+    return bool(recipe.flip or recipe.shift or recipe.crop < 1 or recipe.mixup or recipe.cutmix)
+
+
 def augmented(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """Return (n, height, width, 3) uint8 as `normalised` does, each picture changed by chance.
 
     It is mirrored, moved and cropped in the same sampling that resizes it, edges repeated.
     """
-    count, size = len(pixels), pixels.shape[1]
+    count, *size = pixels.shape[:3]
 
     def uniform(low: float, high: float, *sizes: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *sizes, generator=generator)
 
-    # area and ratio of the crop's sides as in torchvision's RandomResizedCrop
+    # area and ratio of the crop's sides as in torchvision's RandomResizedCrop, the ratio kept
+    # to what a crop of that area can have within the picture
     area = uniform(recipe.crop, 1.0, 1)
-    ratio = torch.exp(uniform(-1.0, 1.0, 1) * RATIO) if recipe.crop < 1 else torch.ones(1)
-    sides = torch.cat([(area * ratio).sqrt(), (area / ratio).sqrt()], 1).clamp(max=1.0)
+    ratio = torch.exp(uniform(-1.0, 1.0, 1) * RATIO).clamp(area, 1 / area)
+    sides = torch.cat([(area * ratio).sqrt(), (area / ratio).sqrt()], 1)
     mirrored = torch.where(uniform(0, 1) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
     whole = uniform(-1, 1, 2)
-    centers = whole * (1 - sides) + (uniform(-1, 1, 2) * 2 * recipe.shift / size)
+    height, width = size
+    shifts = uniform(-1, 1, 2) * 2 * recipe.shift / torch.tensor([width, height])
+    centers = whole * (1 - sides) + shifts
     # rows of an affine map from output to input, both in -1..1
     maps = torch.zeros(count, 2, 3)
     maps[:, 0, 0], maps[:, 1, 1], maps[:, :, 2] = sides[:, 0] * mirrored, sides[:, 1], centers
-    images = resized(normalised(pixels, recipe), min(size, recipe.resolution))
+    images = normalised(pixels, recipe)
+    if max(size) > recipe.resolution:  # sampling alone would skip pixels
+        images = resized(images, recipe.resolution)
     shape = [count, 3, recipe.resolution, recipe.resolution]
     grid = functional.affine_grid(maps.to(pixels.device), shape, align_corners=False)
     sampled = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -102,10 +112,10 @@ def normalised(pixels: Tensor, recipe: Recipe) -> Tensor:
 
 
 def resized(images: Tensor, size: int) -> Tensor:
-    """Return square pictures (n, 3, height, width) with so many rows and columns."""
-    if images.shape[2] == size:
+    """Return pictures (n, 3, height, width) as (n, 3, size, size)."""
+    if images.shape[2:] == (size, size):
         return images
-    shrunk = size < images.shape[2]  # there is nothing to smooth in larger pictures
+    shrunk = size < max(images.shape[2:])  # there is nothing to smooth in larger pictures
     larger = functional.interpolate(images, (size, size), mode="bilinear", antialias=shrunk)
     return larger.contiguous(memory_format=torch.channels_last)
 

@@ -27,6 +27,9 @@ class Weights:
     """Where they were found."""
     tag: str
     """Which ones they are."""
+    know_classes: bool = True
+    """Whether a net that starts from them tells the classes apart; one with a fresh head does
+    not, and may begin at chance."""
 
     @property
     def facts(self) -> dict[str, str]:

@@ -78,10 +78,13 @@ def freed_kept() -> Iterator[None]:
     """Have the C library keep what a step frees for the next one; it is given back at the end.
 
     glibc returns large blocks to the kernel, which fills them with zeros each time that they
-    are wanted again: a third of a step of EfficientNet-Lite. Other C libraries are left alone.
+    are wanted again: a third of a step of EfficientNet-Lite. Other C libraries are left alone,
+    and so are settings that come from outside. Once set, glibc no longer moves its thresholds
+    by itself in this process.
     """
+    settings = ("MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
     library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
-    if library is None:
+    if library is None or any(name in os.environ for name in settings):
         yield
         return
     library.mallopt(M_MMAP_MAX, 0)

@@ -39,7 +39,13 @@ def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if not recipe.weight_decay:  # every group costs calls
         groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
     if recipe.layer_decay < 1:
-        from timm.optim._param_groups import param_groups_layer_decay
+        from timm.optim import param_groups_layer_decay
+
+        if not hasattr(net, "group_matcher"):
+            raise ValueError(
+                f"recipe: layer_decay is {recipe.layer_decay}, but {type(net).__name__} does"
+                " not tell its layers apart: it needs timm's group_matcher"
+            )
 
         groups = param_groups_layer_decay(
             net, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay

@@ -48,18 +48,20 @@ def standardise(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
     arXiv:1511.06856, section 3.1). Layers without a bias are left as they are, and so is
     the last one, so that all classes begin as likely.
     """
-    *layers, _ = [
+    layers = [
         m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None
-    ]
+    ][:-1]
 
     def scale(layer: nn.Conv2d | nn.Linear, _: object, outputs: Tensor) -> Tensor:
-        channels = [d for d in range(outputs.ndim) if d != 1]
-        deviation, mean = torch.std_mean(outputs.float(), channels)
+        channel = 1 if isinstance(layer, nn.Conv2d) else outputs.ndim - 1
+        deviation, mean = torch.std_mean(
+            outputs.float(), [d for d in range(outputs.ndim) if d != channel]
+        )
         factor = 1 / deviation.clamp(min=LEAST_DEVIATION)
         layer.weight.data.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
         assert layer.bias is not None  # only such were chosen
         layer.bias.data.copy_((layer.bias - mean) * factor)
-        shape = [1, -1, *[1] * (outputs.ndim - 2)]
+        shape = [-1 if d == channel else 1 for d in range(outputs.ndim)]
         return (outputs - mean.view(shape)) * factor.view(shape)
 
     hooks = [layer.register_forward_hook(scale) for layer in layers]

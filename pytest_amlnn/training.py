@@ -19,7 +19,7 @@ from pytest_amlnn import checkpoint, resume
 from pytest_amlnn.case import Case, Recipe, to_plain
 from pytest_amlnn.checkpoint import State
 from pytest_amlnn.clock import Clock, Spent
-from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.device import (
     calibrate,
     environment,
@@ -71,7 +71,15 @@ def begun(
     weights: Weights | None = None,
     contended: bool = False,
 ) -> Run:
-    """Return what is to be said of a run if nothing more is heard of it."""
+    """Return what is to be said of a run if nothing more is heard of it.
+
+    Raises DataError for a case that starts from trained weights and was given none.
+    """
+    if case.init != "random" and weights is None:
+        raise DataError(
+            f"{id} starts from {case.init} weights and was given none: call"
+            " train(case, data, weights)"
+        )
     return Run(
         id=id,
         seed=seed,
@@ -106,6 +114,8 @@ class Member:
     """Parameters, and operations of an example."""
     place: Path | None
     """Folder of its checkpoints."""
+    knows_classes: bool = False
+    """Its net starts from weights that tell the classes apart."""
 
     @property
     def epochs(self) -> list[Epoch]:
@@ -200,6 +210,7 @@ def member_of(
         state=state,
         size=size,
         place=place,
+        knows_classes=weights is not None and weights.know_classes,
     )
     with clock.part("checkpoint", spent):
         if place:
@@ -257,7 +268,7 @@ def tested(member: Member, case: Case, device: torch.device, clock: Clock) -> Ou
     task, state, splits = TASKS[case.task], member.state, member.splits
     epochs = state.epochs
     metrics: dict[str, Any] = {**member.size, **state.start}
-    complaint = lost_start(member, case)
+    complaint = lost_start(member)
     examples: Examples = {}
     with clock.part("evaluate", state.spent):
         if epochs and not diverged(epochs):
@@ -284,16 +295,22 @@ def tested(member: Member, case: Case, device: torch.device, clock: Clock) -> Ou
 
 def end_of(member: Member, case: Case) -> str:
     """Say why a run is over; nothing as long as it goes on."""
-    return lost_start(member, case) or stop_reason(member.epochs, case.recipe)
+    return lost_start(member) or stop_reason(member.epochs, case.recipe)
 
 
-def lost_start(member: Member, case: Case) -> str:
-    """Say why trained weights are not what they should be: the net begins at chance."""
+def lost_start(member: Member) -> str:
+    """Say why trained weights are not what they should be: the net begins at chance.
+
+    Pictures too few to tell even a perfect net from chance tell nothing.
+    """
     accuracy = member.state.start.get("start_accuracy")
-    if member.epochs or accuracy is None:
+    if member.epochs or accuracy is None or not member.knows_classes:
         return ""
     count, chance = member.validation.count, 1 / len(member.splits.classes)
-    if chance_of_so_many(round(accuracy * count), count, chance) < IMPLAUSIBLE:
+    right = round(accuracy * count)
+    if chance_of_so_many(count, count, chance) >= IMPLAUSIBLE:
+        return ""
+    if chance_of_so_many(right, count, chance) < IMPLAUSIBLE:
         return ""
     return (
         f"before training {accuracy:.4f} of {count} validation pictures were right, and chance"

@@ -23,7 +23,7 @@ def fewest_faults() -> int:
 
     def faults() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        torch.empty(LARGE, dtype=torch.uint8).fill_(1)
+        torch.empty(LARGE, dtype=torch.uint8).fill_(1)  # 33 faults of huge pages, or 16,384
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     return min(faults() for _ in range(20))
@@ -39,7 +39,7 @@ def resident() -> int:
 def test_freed_memory_serves_the_next_step():
     """While a net trains, a large tensor takes the place of the one freed before it."""
     with settled(CPU, 1):
-        assert fewest_faults() < 100
+        assert fewest_faults() < 16
 
 
 @glibc

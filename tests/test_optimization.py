@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,44 @@ def test_weight_decay_spares_biases():
     }
 
     assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_layers_learn_at_their_own_rates():
+    """The head takes the whole rate, each layer before it a smaller one, the stem least."""
+    net = timm.create_model("resnetv2_18", num_classes=3)
+    optimizer = optimization.optimizer_of(
+        net, Recipe(epochs=1, learning_rate=0.1, layer_decay=0.5)
+    )
+    optimization.set_rate(optimizer, 0.08)
+    rates = {
+        id(parameter): group["lr"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+    assert rates.keys() == {id(parameter) for parameter in net.parameters()}
+    assert rates[id(net.head.fc.weight)] == pytest.approx(0.08)
+    assert rates[id(net.stem.conv.weight)] == min(rates.values()) < 0.08 / 4
+
+
+def test_layers_that_cannot_be_told_apart_are_refused():
+    """A rate for each layer is asked for in vain where a net has no order of layers."""
+    with pytest.raises(ValueError, match=r"layer_decay is 0\.5.*needs timm's group_matcher"):
+        optimization.optimizer_of(
+            linear(3), Recipe(epochs=1, learning_rate=0.1, layer_decay=0.5)
+        )
+
+
+def test_average_follows_the_weights():
+    """After a first step that it takes as it is, it keeps its share of what it was."""
+    net = linear(3)
+    average = optimization.average_of(net, Recipe(epochs=1, learning_rate=0.1, averaging=0.75))
+    for value in (1.0, 5.0):
+        net[1].bias.data.fill_(value)
+        average.update_parameters(net)
+
+    assert torch.equal(average.module[1].bias.data, torch.full((3,), 2.0))
+    assert optimization.average_of(net, Recipe(epochs=1, learning_rate=0.1)) is None
 
 
 def test_gradient_is_clipped():

@@ -50,6 +50,18 @@ def test_each_channel_of_each_layer_is_standardised():
     assert not any(layer._forward_hooks for layer in net)
 
 
+def test_features_of_tokens_are_standardised():
+    """A dense layer's channels lie last, also where there are as many tokens as features."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 3), nn.Flatten(), nn.Linear(9, 3))
+    feed, pictures = training_feed()
+    standardise(net, feed, small_case().recipe)
+    tokens = net[:2](pictures)
+
+    assert torch.allclose(tokens.mean((0, 1)), torch.zeros(3), atol=1e-4)
+    assert torch.allclose(tokens.std((0, 1)), torch.ones(3), atol=1e-3)
+
+
 def test_deep_net_without_norms_learns_when_standardised():
     """What stays at chance as it was drawn does not once it is scaled; bits follow the seed."""
     case = small_case(build=deep, epochs=4, optimizer="adam", learning_rate=0.001)
@@ -64,12 +76,13 @@ def test_deep_net_without_norms_learns_when_standardised():
 
 
 def test_statistics_of_norms_are_those_of_the_training_pictures():
-    """Refreshed, they are the plain means over all of them, whatever they were."""
+    """Refreshed, they are the mean and variance over them, whatever they were."""
     torch.manual_seed(0)
     net, (feed, pictures) = pictures_net(3), training_feed()
     net[1].running_mean.fill_(7.0)
     refresh_norms(net, feed, small_case().recipe)
-    expected = net[0](pictures).mean((0, 2, 3))
+    variance, mean = torch.var_mean(net[0](pictures), (0, 2, 3))
 
-    assert torch.allclose(net[1].running_mean, expected, atol=1e-4)
+    assert torch.allclose(net[1].running_mean, mean, atol=1e-4)
+    assert torch.allclose(net[1].running_var, variance, rtol=1e-3)
     assert net[1].momentum == 0.1

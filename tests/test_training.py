@@ -24,7 +24,7 @@ from torch import nn
 from amlnn_datasets import series
 from pytest_amlnn import steps
 from pytest_amlnn.case import Case, Recipe
-from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.feeding import steps_of
 from pytest_amlnn.result import METRICS, Run, to_plain
 
@@ -285,6 +285,55 @@ def test_trained_weights_at_chance_are_not_trained_on(tmp_path):
     assert run.reason.startswith("before training 0.3333 of 30 validation pictures were right")
     assert "another variant of the net" in run.reason
     assert not run.epochs
+
+
+def test_few_pictures_tell_nothing_of_trained_weights(learned):
+    """Where even a perfect net could not be told from chance, training goes on."""
+    splits = squares()(0)
+    few = dataclasses.replace(
+        splits.validation,
+        rows=splits.validation.rows[:9],
+        targets=splits.validation.targets[:9],
+        names=splits.validation.names[:9],
+    )
+    case = small_case(build=started, init="imagenet")
+    run = trained(
+        case, lambda seed: dataclasses.replace(splits, validation=few), weights=learned
+    ).run
+
+    assert run.status == "finished"
+
+
+def test_fresh_head_may_begin_at_chance(tmp_path):
+    """Weights whose head does not know the classes are trained on."""
+    state = {name: torch.zeros_like(t) for name, t in linear(3).state_dict().items()}
+    save_file(state, tmp_path / "zeros.safetensors")
+    weights = Weights(
+        path=tmp_path / "zeros.safetensors", source="file", tag="zeros", know_classes=False
+    )
+    run = trained(small_case(build=started, init="imagenet"), weights=weights).run
+
+    assert run.status == "finished"
+    assert run.metrics["start_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_trained_weights_are_never_replaced_by_random_ones():
+    """A case that starts from weights is not trained without them."""
+    with pytest.raises(DataError, match="starts from imagenet weights and was given none"):
+        trained(small_case(build=started, init="imagenet"))
+
+
+def test_averaged_weights_are_validated_and_tested():
+    """An average that hardly moves stays at what the first step made of the net."""
+    recipe = {"epochs": 6, "learning_rate": 0.05, "optimizer": "adam"}
+    slow, plain = (
+        trained(small_case(**recipe, averaging=averaging)).run for averaging in (0.999999, 0)
+    )
+
+    assert slow.epochs[-1].val_loss == pytest.approx(slow.epochs[0].val_loss, rel=1e-3)
+    assert slow.epochs[-1].train_loss == plain.epochs[-1].train_loss
+    assert slow.epochs[-1].val_loss > plain.epochs[-1].val_loss + 0.1
+    assert slow.metrics["test_loss"] > plain.metrics["test_loss"] + 0.1
 
 
 def test_cut_training_from_weights_equals_straight(learned, tmp_path):

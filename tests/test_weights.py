@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
+import amlnn_models
 from amlnn_models import efficientnet_lite, inception, resnetv2, vgg, weights
 from amlnn_models.weights import PACKAGES, TAGS
+from pytest_amlnn.case import discover
 from pytest_amlnn.data import DataError, Weights
 
 BUILDERS = {
@@ -74,7 +76,7 @@ def test_net_starts_from_a_file(model, end, tmp_path):
     assert expected.std() > 0
 
 
-def test_all_classes_of_tiny_imagenet_are_imagenets():
+def test_rows_are_imagenets():
     """Rows follow the order of the classes given, not of their names."""
     assert weights.rows_of(["n07920052", "n01443537"]) == [967, 1]
     with pytest.raises(DataError, match="n99999999 is no class of ImageNet"):
@@ -92,6 +94,39 @@ def test_wrong_files_are_refused_by_name(tmp_path):
         built("resnetv2_18", saved(cut, tmp_path, "cut"))
     with pytest.raises(DataError, match=r"is missing; .* is missing; .* and \d+ more$"):
         built("inception_v3", saved(state, tmp_path, "other"))
+
+
+def test_tensors_in_another_order_are_refused(tmp_path):
+    """Under other names, what a tensor is called last must be what the net's is."""
+    state = whole("resnetv2_18").state_dict()
+    renamed = {f"tf.{name}": tensor for name, tensor in state.items()}
+    kept = weights.fitted(renamed, whole("resnetv2_18"), "resnetv2_18", tmp_path)
+    swapped = {
+        name.replace("weight", "mean") if "norm" in name else name: tensor
+        for name, tensor in renamed.items()
+    }
+
+    assert kept.keys() == state.keys()
+    with pytest.raises(DataError, match="is missing"):
+        weights.fitted(swapped, whole("resnetv2_18"), "resnetv2_18", tmp_path)
+
+
+def test_files_of_older_versions_are_taken(tmp_path):
+    """What torch did not save then, counts of batches, is not asked for."""
+    state = whole("inception_v3").state_dict()
+    old = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
+    fitted = weights.fitted(old, whole("inception_v3"), "inception_v3", tmp_path)
+
+    assert len(old) < len(state) == len(fitted)
+
+
+def test_vgg_of_other_pictures_is_refused(tmp_path):
+    """A VGG whose first dense layer cannot be made a convolution is not the net's."""
+    state = whole("vgg11").state_dict()
+    dense = {name: t for name, t in state.items() if not name.startswith("pre_logits")}
+    dense["classifier.0.weight"] = torch.zeros(4096, 512)
+    with pytest.raises(DataError, match="is not of vgg11"):
+        weights.fitted(dense, whole("vgg11"), "vgg11", tmp_path)
 
 
 class Bomb:
@@ -191,11 +226,16 @@ def test_packages_hold_the_weights_of_these_nets(model):
 
 
 def test_tags_are_timms():
-    """Every model's weights are known to timm's hub, and to have a mean that recipes name."""
+    """Every model's weights are known to timm's hub, and recipes normalise as they need."""
     for model, name in TAGS.items():
         known = timm.get_pretrained_cfg(name)
         assert known is not None, model
         assert known.tag == name.partition(".")[2]
+    tuned = [case for case in discover(amlnn_models) if case.init == "imagenet"]
+    for case in tuned:
+        known = timm.get_pretrained_cfg(TAGS[case.model])
+        assert (case.recipe.mean, case.recipe.deviation) == (known.mean, known.std), case
+    assert {case.model for case in tuned} == {*TAGS}
 
 
 class Hub(BaseHTTPRequestHandler):
