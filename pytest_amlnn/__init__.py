@@ -1,7 +1,7 @@
 """Benchmark the training of neural networks with pytest."""
 
 from pytest_amlnn.case import Case, Recipe, discover
-from pytest_amlnn.data import DataError, Pictures, Series, Split
+from pytest_amlnn.data import DataError, Pictures, Series, Split, Weights
 from pytest_amlnn.gate import Limit, Verdict
 from pytest_amlnn.result import Epoch, Result, Run
 
@@ -17,5 +17,6 @@ __all__ = [
     "Series",
     "Split",
     "Verdict",
+    "Weights",
     "discover",
 ]

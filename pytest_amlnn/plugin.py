@@ -423,8 +423,10 @@ def compute(
     )
     try:
         yield from inline.compute(job, seeds, shown)
+        return
     except (*ERRORS, DeviceError) as error:
-        pytest.fail(f"{name}: {error}", pytrace=False)
+        words = f"{name}: {error}"
+    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
 
 
 def progress(request: pytest.FixtureRequest, title: str, epochs: int) -> Any:

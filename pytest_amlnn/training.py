@@ -77,7 +77,7 @@ def begun(
     """
     if case.init != "random" and weights is None:
         raise DataError(
-            f"{id} starts from {case.init} weights and was given none: call"
+            f"the case starts from {case.init} weights and was given none: call"
             " train(case, data, weights)"
         )
     return Run(

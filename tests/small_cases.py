@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from pytest_amlnn import training
@@ -31,6 +33,17 @@ def pictures_net(outputs: int) -> nn.Module:
         nn.Flatten(),
         nn.Linear(8 * SIDE * SIDE, outputs),
     )
+
+
+def started(
+    outputs: int, weights: Weights | None = None, classes: Sequence[str] = ()
+) -> nn.Module:
+    """Build a linear classifier, with the weights of a file where there is one."""
+    net = linear(outputs)
+    if weights is not None:
+        assert list(classes) == ["level0", "level1", "level2"]
+        net.load_state_dict(load_file(weights.path))
+    return net
 
 
 def line(outputs: int) -> nn.Module:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
+from small_cases import linear
 
 EXIT_USAGE = 4
 
@@ -82,6 +85,51 @@ def test_benchmark_json_is_alike_under_every_run(run, benchmarks):
         ("test_small[two]", 2),
     ]
     assert plain["benchmarks"][0]["fullname"] == "test_small.py::test_small[one]"
+
+
+STARTED = """
+from pathlib import Path
+
+import pytest
+from pytest_amlnn import Weights
+from small_cases import small_case, squares, started
+
+CASES = [small_case("one", build=started, init="imagenet", repeats=1)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_small(case, train):
+    path = Path("w.safetensors")
+    train(case, squares(), Weights(path=path, source="file", tag="w", know_classes=False))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_without(case, train):
+    train(case, squares())
+"""
+
+
+def test_cases_start_from_the_weights_given(benchmarks):
+    """The record says which; other ones are not mixed with them, and none is refused."""
+    benchmarks.makepyfile(test_small=STARTED)
+    options = ("--amlnn-out=out", "--amlnn-resume")
+    state = linear(3).state_dict()
+    file = benchmarks.path / "w.safetensors"
+    save_file(state, file)
+    first = benchmarks.runpytest_inprocess(*options)
+    record = benchmarks.path / "out" / "runs" / "test_small_one" / "0.json"
+    found, digest = json.loads(record.read_text()), sha256(file.read_bytes()).hexdigest()
+    save_file({name: 2 * tensor for name, tensor in state.items()}, file)
+    other = benchmarks.runpytest_inprocess(*options)
+
+    first.assert_outcomes(passed=1, failed=1)
+    first.stdout.fnmatch_lines(
+        ["test_without[[]one]: the case starts from imagenet*given none*"]
+    )
+    assert found["weights"] == {"tag": "w", "source": "file", "sha256": digest}
+    assert 0 < found["metrics"]["start_accuracy"] < 1
+    other.assert_outcomes(failed=2)
+    other.stdout.fnmatch_lines([f"*is of another training: weights was {digest}, is *"])
 
 
 def limits(pytester: pytest.Pytester, text: str) -> str:

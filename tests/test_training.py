@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from small_cases import (
     leaked,
     line_case,
@@ -17,6 +17,7 @@ from small_cases import (
     pictures_net,
     small_case,
     squares,
+    started,
     trained,
 )
 from torch import nn
@@ -235,17 +236,6 @@ def test_lower_precision_is_used_where_the_processor_has_it(native, precision, m
 
 
 # starting from weights
-
-
-def started(
-    outputs: int, weights: Weights | None = None, classes: Sequence[str] = ()
-) -> nn.Module:
-    """Build a linear classifier, with the weights of a file where there is one."""
-    net = linear(outputs)
-    if weights is not None:
-        assert list(classes) == ["level0", "level1", "level2"]
-        net.load_state_dict(load_file(weights.path))
-    return net
 
 
 @pytest.fixture
