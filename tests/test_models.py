@@ -107,6 +107,17 @@ def test_inception_refuses_pictures_that_are_too_small():
         inception.inception_v3(10, 64)
 
 
+def test_inception_v3_begins_unsure():
+    """Fresh weights are as wide as a layer's outputs need, and no class is preferred."""
+    net = inception.inception_v3(200, 75).eval()
+    kernel = net.Conv2d_4a_3x3.conv.weight
+    with torch.no_grad():
+        guesses = net(torch.randn(4, 3, 75, 75)).softmax(1)
+
+    assert kernel.std().item() == pytest.approx((2 / (192 * 9)) ** 0.5, rel=0.02)
+    assert guesses.max() < 0.05
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
