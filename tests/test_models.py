@@ -109,7 +109,7 @@ def test_inception_refuses_pictures_that_are_too_small():
 
 def test_inception_v3_begins_unsure():
     """Fresh weights are as wide as a layer's outputs need, and no class is preferred."""
-    net = inception.inception_v3(200, 75).eval()
+    net = inception.inception_v3(200, 75).train()
     kernel = net.Conv2d_4a_3x3.conv.weight
     with torch.no_grad():
         guesses = net(torch.randn(4, 3, 75, 75)).softmax(1)
