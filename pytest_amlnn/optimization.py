@@ -39,7 +39,7 @@ def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if not recipe.weight_decay:  # every group costs calls
         groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
     if recipe.layer_decay < 1:
-        from timm.optim import param_groups_layer_decay
+        from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
         if not hasattr(net, "group_matcher"):
             raise ValueError(
