@@ -77,7 +77,7 @@ def augmented(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
 
     It is mirrored, moved and cropped in the same sampling that resizes it, edges repeated.
     """
-    count, *size = pixels.shape[:3]
+    count, height, width, _ = pixels.shape
 
     def uniform(low: float, high: float, *sizes: int) -> Tensor:
         return low + (high - low) * torch.rand(count, *sizes, generator=generator)
@@ -89,14 +89,13 @@ def augmented(pixels: Tensor, recipe: Recipe, generator: torch.Generator) -> Ten
     sides = torch.cat([(area * ratio).sqrt(), (area / ratio).sqrt()], 1)
     mirrored = torch.where(uniform(0, 1) < (0.5 if recipe.flip else 0.0), -1.0, 1.0)
     whole = uniform(-1, 1, 2)
-    height, width = size
     shifts = uniform(-1, 1, 2) * 2 * recipe.shift / torch.tensor([width, height])
     centers = whole * (1 - sides) + shifts
     # rows of an affine map from output to input, both in -1..1
     maps = torch.zeros(count, 2, 3)
     maps[:, 0, 0], maps[:, 1, 1], maps[:, :, 2] = sides[:, 0] * mirrored, sides[:, 1], centers
     images = normalised(pixels, recipe)
-    if max(size) > recipe.resolution:  # sampling alone would skip pixels
+    if max(height, width) > recipe.resolution:  # sampling alone would skip pixels
         images = resized(images, recipe.resolution)
     shape = [count, 3, recipe.resolution, recipe.resolution]
     grid = functional.affine_grid(maps.to(pixels.device), shape, align_corners=False)
