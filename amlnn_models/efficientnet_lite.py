@@ -74,7 +74,7 @@ CASES = [
         "efficientnet_lite2",
         efficientnet_lite2,
         RECIPES,
-        tuned=TUNED | {"full": replace(TUNED["full"], resolution=192)},
+        tuned=TUNED | {"full": replace(TUNED["full"], epochs=3, resolution=192)},
         flops_per_pixel=28_000,
     ),
 ]

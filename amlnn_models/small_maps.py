@@ -59,6 +59,15 @@ def sides_of(maps: Tensor, kernel: Tensor, stride: Sizes, padding: Sizes) -> Siz
     return tuple((size + 2 * pad - side) // step + 1 for size, side, step, pad in sizes)
 
 
+class Dense(nn.Conv2d):
+    """A convolution whose kernel covers its whole input, computed as a matrix product."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (n, in, side, side) to (n, out, 1, 1); channels last, as the weights lie."""
+        inputs, weight = (x.permute(0, 2, 3, 1).flatten(1) for x in (maps, self.weight))
+        return functional.linear(inputs, weight, self.bias)[:, :, None, None]
+
+
 class CellByCell(torch.autograd.Function):
     """A convolution as the sum over the kernel's cells, each a product over what it joins."""
 

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from amlnn_models.mirrored import looks_linear
 from amlnn_models.pictures import picture_cases
-from amlnn_models.small_maps import quick_on_small_maps
+from amlnn_models.small_maps import Dense, quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
 
@@ -45,18 +46,9 @@ def vgg19_bn(outputs: int, resolution: int, **start: Any) -> nn.Module:
 
 
 def vgg(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build timm's net, and fold it."""
-    net = quick_on_small_maps(create(name, outputs, **start))
-    return fold(net, resolution // STRIDE)
-
-
-class Dense(nn.Conv2d):
-    """A convolution whose kernel covers its whole input, computed as a matrix product."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Map (n, in, side, side) to (n, out, 1, 1); channels last, as the weights lie."""
-        inputs, weight = (x.permute(0, 2, 3, 1).flatten(1) for x in (maps, self.weight))
-        return functional.linear(inputs, weight, self.bias)[:, :, None, None]
+    """Build timm's net and fold it; fresh weights are mirrored."""
+    net = fold(quick_on_small_maps(create(name, outputs, **start)), resolution // STRIDE)
+    return net if start else looks_linear(net)
 
 
 def fold(net: Any, side: int) -> nn.Module:

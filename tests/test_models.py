@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import amlnn_models
 from amlnn_models import inception, small_maps, vgg
+from amlnn_models.mirrored import looks_linear
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.training import TASKS
 
@@ -87,12 +88,9 @@ def test_folded_vgg_is_the_same_function(side):
 
 def test_whole_vgg_answers_as_timm_does():
     """VGG-11 with its folded layer agrees with timm's own to float precision."""
-    import timm
-
     torch.manual_seed(0)
     reference = timm.create_model("vgg11", num_classes=5).eval()
-    torch.manual_seed(0)
-    ours = vgg.vgg11(5, 64).eval()
+    ours = vgg.fold(small_maps.quick_on_small_maps(copy.deepcopy(reference)), 2)
     pictures = torch.randn(2, 3, 64, 64)
     with torch.inference_mode():
         expected, found = reference(pictures), ours(pictures)
@@ -107,15 +105,52 @@ def test_inception_refuses_pictures_that_are_too_small():
         inception.inception_v3(10, 64)
 
 
-def test_inception_v3_begins_unsure():
-    """Fresh weights are as wide as a layer's outputs need, and no class is preferred."""
-    net = inception.inception_v3(200, 75).train()
-    kernel = net.Conv2d_4a_3x3.conv.weight
-    with torch.no_grad():
-        guesses = net(torch.randn(4, 3, 75, 75)).softmax(1)
+MIRRORED = {
+    "vgg11": (vgg.vgg11, 64),
+    "vgg19_bn": (vgg.vgg19_bn, 32),
+    "inception_v3": (inception.inception_v3, 75),
+    "inception_v4": (inception.inception_v4, 75),
+}
 
-    assert kernel.std().item() == pytest.approx((2 / (192 * 9)) ** 0.5, rel=0.02)
+
+@pytest.mark.parametrize(("build", "side"), MIRRORED.values(), ids=MIRRORED)
+def test_fresh_channels_come_in_opposite_pairs(build, side):
+    """In every layer of a fresh net neighbours are opposite, and no class is preferred."""
+    net = build(200, side).train()
+    convolutions = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    sums: list[float] = []
+    for layer in convolutions:
+        layer.register_forward_hook(
+            lambda _, __, maps: sums.append(
+                maps.unflatten(1, (-1, 2)).sum(2).abs().max().item()
+            )
+        )
+    with torch.no_grad():
+        guesses = net(torch.randn(4, 3, side, side)).softmax(1)
+
+    assert len(sums) == len(convolutions)
+    assert max(sums) < 1e-5
     assert guesses.max() < 0.05
+
+
+def test_mirrored_net_is_linear_and_keeps_lengths():
+    """Twenty layers and ReLUs are one linear map, whose answer is as long as its input."""
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(20)]
+    net = looks_linear(
+        nn.Sequential(*(step for layer in layers for step in (layer, nn.ReLU())))
+    )
+    one, other = torch.randn(2, 8, 5, 5), torch.randn(2, 8, 5, 5)
+
+    def halves(maps: Tensor) -> Tensor:
+        positive, negative = maps.unflatten(1, (-1, 2)).unbind(2)
+        return positive - negative
+
+    def answers(maps: Tensor) -> Tensor:
+        return halves(net(maps))
+
+    torch.testing.assert_close(answers(one) + 2 * answers(other), answers(one + 2 * other))
+    torch.testing.assert_close(answers(one).norm(dim=1), halves(one).norm(dim=1))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
