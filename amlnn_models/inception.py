@@ -36,7 +36,7 @@ def inception(name: str, outputs: int, resolution: int, **start: Any) -> nn.Modu
             f"{name} needs {SMALLEST} pixels or more, the recipe says {resolution}"
         )
     net = quick_on_small_maps(create(name, outputs, **start))
-    return net if start else looks_linear(net)
+    return net if start else looks_linear(net, net.get_classifier())
 
 
 QUICK = Recipe(epochs=2, learning_rate=0.002, optimizer="adamw", resolution=SMALLEST)

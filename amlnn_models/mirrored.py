@@ -21,20 +21,20 @@ HEAD_DEVIATION = 0.01
 """So small that all classes begin about as likely."""
 
 
-def looks_linear(net: nn.Module) -> nn.Module:
-    """Draw the weights of convolutions, their biases and the head anew; return the net.
+def looks_linear(net: nn.Module, head: nn.Conv2d | nn.Linear) -> nn.Module:
+    """Draw the weights of a net's convolutions, and of its head, anew; return the net.
 
-    Partners are neighbours, so that pooling keeps pairs, and joining maps does. Needs even
-    numbers of channels; an odd number of inputs, as of pictures, are no pairs.
+    Partners are neighbours, so that pooling keeps pairs, and joining maps does. Numbers of
+    channels must be even but for the first layer's: those of a picture are no pairs.
     """
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) and layer is not head:
             layer.weight.data.copy_(mirrored_kernel(layer))
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=HEAD_DEVIATION)
-            nn.init.zeros_(layer.bias)
+    nn.init.normal_(head.weight, std=HEAD_DEVIATION)
+    assert head.bias is not None  # timm's have one
+    nn.init.zeros_(head.bias)
     return net
 
 

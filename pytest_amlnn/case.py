@@ -57,7 +57,8 @@ class Recipe:
     mixup: float = 0.0
     """Parameter of the Beta distribution that pairs of pictures are mixed by; 0 mixes none."""
     cutmix: float = 0.0
-    """Same for pairs of which a part of one is pasted into the other."""
+    """Same for pairs of which a part of one is pasted into the other; with `mixup` too, each
+    batch is mixed in one of both ways."""
     standardise: bool = False
     """Scale fresh layers, once, so that each channel has mean 0 and deviation 1 on training
     pictures: what lets a deep net without norms begin to learn."""

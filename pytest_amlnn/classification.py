@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.transforms.v2 import CutMix, MixUp
+from torchvision.transforms.v2 import CutMix, MixUp, RandomChoice
 
 from pytest_amlnn.case import Recipe
 from pytest_amlnn.data import Pictures, Split, Weights
@@ -60,9 +60,7 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
         if generator is None or not augments(recipe):
             return resized(normalised(pixels, recipe), recipe.resolution), classes
         images = augmented(pixels, recipe, generator)
-        for mix in mixes:
-            images, classes = mix(images, classes)
-        return images, classes
+        return RandomChoice(mixes)(images, classes) if mixes else (images, classes)
 
     return Feed(count=len(split), batch=batch)
 

@@ -1,7 +1,7 @@
 """Try changes of a recipe: what the validation split says of each.
 
 Usage: python tests/benchmark_recipes.py CASE [--archive PATH] [--size N] [--epochs N] \
-    [--seed N] [--seeds N] CHANGE...
+    [--seed N] [--seeds N] [--device NAME] CHANGE...
 
 CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
 is `field=value,field=value`, or `-` for the recipe as it is; `build=vgg11_bn` takes another
@@ -29,11 +29,11 @@ from amlnn_datasets import series, tiny_imagenet
 from amlnn_models import weights
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.data import Data
+from pytest_amlnn.device import resolve
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.result import Run
 from pytest_amlnn.training import begun, train
 
-CPU = torch.device("cpu")
 VALIDATION = 10
 """Pictures a class: 2,000 in all."""
 
@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--device", type=resolve, default="cpu")
     parser.add_argument("changes", nargs="+")
     asked = parser.parse_args()
     (case,) = (
@@ -58,9 +59,10 @@ def main() -> None:
     for change in asked.changes:
         tried = changed(case, change)
         if case.task == "forecast":
-            print(change, forecasts(tried, seeds), flush=True)
+            print(change, forecasts(tried, seeds, asked.device), flush=True)
             continue
-        for run in runs(tried, pictures(asked.archive, asked.size), seeds):
+        data = pictures(asked.archive, asked.size)
+        for run in runs(tried, data, seeds, asked.device):
             print(change, f"seed {run.seed}:", accuracies(run), flush=True)
 
 
@@ -93,11 +95,11 @@ def pictures(archive: Path, size: int) -> Data:
     return lambda seed: untested
 
 
-def runs(case: Case, data: Data, seeds: Sequence[int]) -> Iterator[Run]:
+def runs(case: Case, data: Data, seeds: Sequence[int], device: torch.device) -> Iterator[Run]:
     """Train with each seed; yield runs as they end."""
     found = weights.find(case.model, None) if case.init == "imagenet" else None
-    fresh = [begun(case, id=case.label, seed=s, device=CPU, weights=found) for s in seeds]
-    ended = train(case, data, fresh, device=CPU, progress=Silent(), weights=found)
+    fresh = [begun(case, id=case.label, seed=s, device=device, weights=found) for s in seeds]
+    ended = train(case, data, fresh, device=device, progress=Silent(), weights=found)
     return (outcome.run for outcome in ended)
 
 
@@ -110,10 +112,10 @@ def accuracies(run: Run) -> str:
     return f"{percents} %, loss {least:.3f}, {trained}, {run.parts['train']:.0f} s of training"
 
 
-def forecasts(case: Case, seeds: Sequence[int]) -> str:
+def forecasts(case: Case, seeds: Sequence[int], device: torch.device) -> str:
     """Say how efficient nets are, as a share of linear autoregression's efficiency."""
     started = time.perf_counter()
-    ended = [*runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds)]
+    ended = [*runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds, device)]
     found = [run.metrics for run in ended]
     shares = [m["autoregression_mse"] / m["test_mse"] for m in found]
     efficiencies = [m["oracle_mse"] / m["test_mse"] for m in found]

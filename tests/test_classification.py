@@ -93,3 +93,25 @@ def test_pictures_that_are_not_square_are_made_so(changes):
 
     assert feed.batch(chosen)[0].shape == (4, 3, SIDE, SIDE)
     assert feed.batch(chosen, torch.Generator())[0].shape == (4, 3, SIDE, SIDE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"mixup": 1.0}, {"cutmix": 1.0}, {"mixup": 1.0, "cutmix": 1.0}],
+    ids=["mixup", "cutmix", "both"],
+)
+def test_mixed_pictures_have_mixed_labels(changes):
+    """A picture of one class put together with one of another is that much of each."""
+    splits = squares()(0)
+    recipe = small_case(**changes).recipe
+    feed = classification.feed(splits.train, splits, recipe, CPU)
+    torch.manual_seed(0)
+    plain, labels = feed.batch(torch.arange(16))
+    drawn = [feed.batch(torch.arange(16), torch.Generator()) for _ in range(8)]
+
+    for images, shares in drawn:
+        assert images.shape == plain.shape
+        torch.testing.assert_close(shares.sum(1), torch.ones(16))
+        assert (shares.gather(1, labels[:, None]) > 0).any()
+    assert any(((shares > 0).sum(1) == 2).any() for _, shares in drawn)
+    assert not any(torch.equal(one, drawn[0][0]) for one, _ in drawn[1:])
