@@ -46,9 +46,9 @@ def vgg19_bn(outputs: int, resolution: int, **start: Any) -> nn.Module:
 
 
 def vgg(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build timm's net and fold it; fresh weights are mirrored."""
+    """Build timm's net and fold it; fresh weights look linear."""
     net = fold(quick_on_small_maps(create(name, outputs, **start)), resolution // STRIDE)
-    return net if start else looks_linear(net, net.get_classifier())
+    return net if start.get("weights") else looks_linear(net)
 
 
 def fold(net: Any, side: int) -> nn.Module:

@@ -13,6 +13,7 @@ from torch import nn
 
 import amlnn_models
 from amlnn_datasets import shapes
+from amlnn_models.vgg import folded
 from peers import timm_loop
 from peers.timm_loop import BATCH, CLASSES
 from peers.workers import serve
@@ -91,7 +92,7 @@ def difference(model: str, resolution: int) -> dict[str, float]:
     with settled(CPU, recipe.threads):
         feed = classification.feed(splits.train, splits, recipe, CPU)
         inputs, labels = feed.batch(torch.arange(BATCH))
-        for net in (timm_loop.build(model), state_of(case).net):
+        for net in same_weights(timm_loop.build(model), state_of(case).net):
             net.train()
             with precise(CPU, recipe):
                 logits = net(inputs)
@@ -104,6 +105,17 @@ def difference(model: str, resolution: int) -> dict[str, float]:
         name: ((one - other).norm() / one.norm()).item()
         for name, one, other in zip(("loss", "gradient"), theirs, ours, strict=True)
     }
+
+
+def same_weights(theirs: nn.Module, ours: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Give our net the weights of timm's; VGG's first fully connected layer is folded."""
+    shapes = {name: value.shape for name, value in ours.state_dict().items()}
+    weights = {
+        name: value if value.shape == shapes[name] else folded(value, shapes[name][-1])
+        for name, value in theirs.state_dict().items()
+    }
+    ours.load_state_dict(weights)
+    return theirs, ours
 
 
 def floor(precision: str) -> dict[str, float]:

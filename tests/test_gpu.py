@@ -42,18 +42,21 @@ def trained(model: str, device: str, **changes: Any) -> Run:
 
 @pytest.mark.parametrize("model", CASES)
 def test_net_learns_on_a_gpu_as_on_the_cpu(model):
-    """In float32 an epoch's training loss is the CPU's, but for rounding."""
+    """An epoch's training loss is within 3 % of the CPU's; convolutions are in TF32 there."""
     there, here = (
         trained(model, device, precision_cuda="float32").epochs[0].train_loss
         for device in ("cuda", "cpu")
     )
+
     assert there == pytest.approx(here, rel=0.03)
 
 
 @pytest.mark.parametrize("model", CASES)
 def test_net_learns_the_same_twice(model):
-    """In bfloat16, with all augmentation, two runs on a GPU are equal bit for bit."""
-    first, second = (trained(model, "cuda", flip=True, shift=2, crop=0.5) for _ in range(2))
+    """In bfloat16, with augmentation, two runs on a GPU are equal bit for bit."""
+    changes = {"flip": True, "shift": 2, "crop": 0.5}
+    first, second = (trained(model, "cuda", **changes) for _ in range(2))
+
     for metric in ("train_loss", "val_loss", "gradient_norm"):
         assert getattr(first.epochs[0], metric) == getattr(second.epochs[0], metric)
     assert first.metrics["test_loss"] == second.metrics["test_loss"]

@@ -7,12 +7,13 @@ import copy
 import pytest
 import timm
 import torch
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import amlnn_models
 from amlnn_models import inception, small_maps, vgg
-from amlnn_models.mirrored import looks_linear
+from amlnn_models.mirrored import looks_linear, mirrored_kernel
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.training import TASKS
 
@@ -105,52 +106,72 @@ def test_inception_refuses_pictures_that_are_too_small():
         inception.inception_v3(10, 64)
 
 
-MIRRORED = {
-    "vgg11": (vgg.vgg11, 64),
-    "vgg19_bn": (vgg.vgg19_bn, 32),
-    "inception_v3": (inception.inception_v3, 75),
-    "inception_v4": (inception.inception_v4, 75),
+LINEAR = {
+    "vgg11": (vgg.vgg11, 64, nn.ReLU),
+    "vgg11_bn": (vgg.vgg11_bn, 32, nn.ReLU),
+    "vgg19": (vgg.vgg19, 32, nn.ReLU),
+    "inception_v3": (inception.inception_v3, 75, BatchNormAct2d),
+    "inception_v4": (inception.inception_v4, 75, BatchNormAct2d),
 }
 
 
-@pytest.mark.parametrize(("build", "side"), MIRRORED.values(), ids=MIRRORED)
-def test_fresh_channels_come_in_opposite_pairs(build, side):
-    """In every layer of a fresh net neighbours are opposite, and no class is preferred."""
+@pytest.mark.parametrize(("build", "side", "rectifier"), LINEAR.values(), ids=LINEAR)
+def test_fresh_channels_come_in_opposite_pairs(build, side, rectifier):
+    """After each ReLU of a fresh net one of two neighbours is 0; no class is preferred."""
     net = build(200, side).train()
-    convolutions = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
-    sums: list[float] = []
-    for layer in convolutions:
-        layer.register_forward_hook(
-            lambda _, __, maps: sums.append(
-                maps.unflatten(1, (-1, 2)).sum(2).abs().max().item()
+    pairs: list[Tensor] = []
+    for layer in net.modules():
+        if isinstance(layer, rectifier):
+            layer.register_forward_hook(
+                lambda _, __, maps: pairs.append(maps.detach().clone().unflatten(1, (-1, 2)))
             )
-        )
     with torch.no_grad():
         guesses = net(torch.randn(4, 3, side, side)).softmax(1)
 
-    assert len(sums) == len(convolutions)
-    assert max(sums) < 1e-5
+    assert len(pairs) > 5
+    for one, other in (pair.unbind(2) for pair in pairs):
+        assert (one * other).max() == 0
+        assert (one + other > 0).float().mean() > 0.9
     assert guesses.max() < 0.05
 
 
-def test_mirrored_net_is_linear_and_keeps_lengths():
-    """Twenty layers and ReLUs are one linear map, whose answer is as long as its input."""
+class Plain(nn.Sequential):
+    """Layers with a head, which says what timm's nets say of it."""
+
+    def get_classifier(self) -> nn.Module:
+        """Return the last layer."""
+        return self[-1]
+
+
+def test_net_that_looks_linear_is_and_keeps_norms():
+    """Twenty layers and ReLUs are one linear map, whose answers are as long as its inputs."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(8, 8, 3, padding=1) for _ in range(20)]
-    net = looks_linear(
-        nn.Sequential(*(step for layer in layers for step in (layer, nn.ReLU())))
-    )
-    one, other = torch.randn(2, 8, 5, 5), torch.randn(2, 8, 5, 5)
+    steps = (step for layer in layers for step in (layer, nn.ReLU()))
+    body = looks_linear(Plain(*steps, nn.Conv2d(8, 2, 1)))[:-1]
 
-    def halves(maps: Tensor) -> Tensor:
+    def joined(maps: Tensor) -> Tensor:
         positive, negative = maps.unflatten(1, (-1, 2)).unbind(2)
         return positive - negative
 
-    def answers(maps: Tensor) -> Tensor:
-        return halves(net(maps))
+    one, other = torch.randn(2, 8, 5, 5), torch.randn(2, 8, 5, 5)
+    both = joined(body(one)) + 2 * joined(body(other))
+    torch.testing.assert_close(joined(body(one + 2 * other)), both)
+    torch.testing.assert_close(joined(body(one)).norm(dim=1), joined(one).norm(dim=1))
 
-    torch.testing.assert_close(answers(one) + 2 * answers(other), answers(one + 2 * other))
-    torch.testing.assert_close(answers(one).norm(dim=1), halves(one).norm(dim=1))
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 3, 3), nn.Conv2d(4, 4, 3, groups=2)])
+def test_channels_that_cannot_be_paired_are_refused(layer):
+    """An odd number of channels, or groups of them: the message shows the layer."""
+    with pytest.raises(ValueError, match=r"0 is Conv2d\(4, .* cannot be paired"):
+        looks_linear(Plain(layer, nn.Conv2d(4, 2, 1)))
+
+
+def test_fully_connected_layer_sees_the_whole_map():
+    """Folded or not, VGG's first fully connected layer is not drawn with a middle alone."""
+    for layer in (small_maps.Dense(8, 16, 2), nn.Conv2d(8, 16, 7)):
+        assert (mirrored_kernel(layer) != 0).all()
+    assert (mirrored_kernel(nn.Conv2d(8, 16, 3))[:, :, 0] == 0).all()
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
