@@ -118,7 +118,7 @@ CASES = [
     *picture_cases(
         "vgg11",
         vgg11,
-        RECIPES,
+        RECIPES | {"full": replace(FULL, resolution=96)},
         tuned=TUNED,
         flops_per_pixel=335_000,
         quick=("batch norm", vgg11_bn),
