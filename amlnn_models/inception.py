@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from amlnn_models.mirrored import looks_linear
-from amlnn_models.pictures import picture_cases
+from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
@@ -55,7 +55,6 @@ FULL = replace(
     SEED, epochs=20, patience=6, batch_size=64, label_smoothing=0.1, shift=6, crop=0.4
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
-GENTLE: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 5e-5}
 TUNED = {
     "seed": replace(SEED, **GENTLE),
     "full": replace(FULL, **GENTLE, epochs=6, resolution=128),

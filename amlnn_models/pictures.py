@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 
 from pytest_amlnn.case import Case, Recipe
 
 Builder = Callable[..., nn.Module]
+
+GENTLE: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 5e-5}
+"""What SGD takes to fine-tune ImageNet weights, by common practice."""
 
 SETS: tuple[tuple[str, str, tuple[int, ...], int, int, int, bool | None], ...] = (
     ("quick", "shapes", (200, 600), 10, 10, 1, False),

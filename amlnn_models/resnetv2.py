@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from amlnn_models.mirrored import looks_linear
-from amlnn_models.pictures import picture_cases
+from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn.case import Recipe
@@ -50,10 +50,8 @@ FULL = replace(
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": replace(SEED, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5),
-    "full": replace(
-        FULL, epochs=6, optimizer="sgd", learning_rate=0.01, weight_decay=5e-5, resolution=128
-    ),
+    "seed": replace(SEED, **GENTLE),
+    "full": replace(FULL, **GENTLE, epochs=6, resolution=128),
 }
 """From ImageNet weights."""
 

@@ -109,9 +109,9 @@ def difference(model: str, resolution: int) -> dict[str, float]:
 
 def same_weights(theirs: nn.Module, ours: nn.Module) -> tuple[nn.Module, nn.Module]:
     """Give our net the weights of timm's; VGG's first fully connected layer is folded."""
-    shapes = {name: value.shape for name, value in ours.state_dict().items()}
+    wanted = {name: value.shape for name, value in ours.state_dict().items()}
     weights = {
-        name: value if value.shape == shapes[name] else folded(value, shapes[name][-1])
+        name: value if value.shape == wanted[name] else folded(value, wanted[name][-1])
         for name, value in theirs.state_dict().items()
     }
     ours.load_state_dict(weights)

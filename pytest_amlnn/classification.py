@@ -50,6 +50,7 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
     count = len(splits.classes)
     mixes = [MixUp(alpha=recipe.mixup, num_classes=count)] if recipe.mixup else []
     mixes += [CutMix(alpha=recipe.cutmix, num_classes=count)] if recipe.cutmix else []
+    mix = RandomChoice(mixes) if mixes else None
 
     def batch(chosen: Tensor, generator: torch.Generator | None = None) -> Batch:
         if device.type == "cuda":
@@ -60,7 +61,7 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
         if generator is None or not augments(recipe):
             return resized(normalised(pixels, recipe), recipe.resolution), classes
         images = augmented(pixels, recipe, generator)
-        return RandomChoice(mixes)(images, classes) if mixes else (images, classes)
+        return mix(images, classes) if mix else (images, classes)
 
     return Feed(count=len(split), batch=batch)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -16,6 +17,8 @@ from pytest_amlnn.data import Data, Pictures, Series, Split, Weights
 from pytest_amlnn.progress import Silent
 
 SIDE = 8
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU")
 
 
 def linear(outputs: int) -> nn.Module:
@@ -76,9 +79,9 @@ def trained(
     seed: int = 0,
     place: Path | None = None,
     weights: Weights | None = None,
+    device: torch.device = CPU,
 ) -> training.Outcome:
     """Train a case in this process, on squares unless other data are given."""
-    device = torch.device("cpu")
     run = training.begun(case, id=f"test[{case}]", seed=seed, device=device, weights=weights)
     (outcome,) = training.train(
         case,

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from small_cases import CPU, GPU, needs_cuda, trained
 
 import amlnn_models
 from amlnn_datasets import shapes
-from pytest_amlnn import training
 from pytest_amlnn.case import discover
 from pytest_amlnn.data import Pictures
-from pytest_amlnn.progress import Silent
 from pytest_amlnn.result import Run
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU")
+pytestmark = needs_cuda
 
 CASES = {
     case.model: case
@@ -30,22 +29,19 @@ def data(seed: int) -> Pictures:
     return shapes.splits(size=200, classes=10, validation=10)
 
 
-def trained(model: str, device: str, **changes: Any) -> Run:
-    """Train for one epoch."""
+def one_epoch(model: str, device: torch.device, **changes: Any) -> Run:
+    """Train a net of the quick profile for one epoch."""
     case = CASES[model]
     case = replace(case, recipe=replace(case.recipe, epochs=1, **changes))
-    place = torch.device(device, 0) if device == "cuda" else torch.device(device)
-    begun = training.begun(case, id="test", seed=0, device=place)
-    (outcome,) = training.train(case, data, [begun], device=place, progress=Silent())
-    return outcome.run
+    return trained(case, data, device=device).run
 
 
 @pytest.mark.parametrize("model", CASES)
 def test_net_learns_on_a_gpu_as_on_the_cpu(model):
     """An epoch's training loss is within 3 % of the CPU's; convolutions are in TF32 there."""
     there, here = (
-        trained(model, device, precision_cuda="float32").epochs[0].train_loss
-        for device in ("cuda", "cpu")
+        one_epoch(model, device, precision_cuda="float32").epochs[0].train_loss
+        for device in (GPU, CPU)
     )
 
     assert there == pytest.approx(here, rel=0.03)
@@ -55,7 +51,7 @@ def test_net_learns_on_a_gpu_as_on_the_cpu(model):
 def test_net_learns_the_same_twice(model):
     """In bfloat16, with augmentation, two runs on a GPU are equal bit for bit."""
     changes = {"flip": True, "shift": 2, "crop": 0.5}
-    first, second = (trained(model, "cuda", **changes) for _ in range(2))
+    first, second = (one_epoch(model, GPU, **changes) for _ in range(2))
 
     for metric in ("train_loss", "val_loss", "gradient_norm"):
         assert getattr(first.epochs[0], metric) == getattr(second.epochs[0], metric)

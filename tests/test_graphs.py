@@ -6,19 +6,14 @@ from functools import partial
 
 import pytest
 import torch
-from small_cases import line_case
+from small_cases import CPU, GPU, line_case, needs_cuda, trained
 from torch import Tensor, nn
 
 from amlnn_datasets import series
 from amlnn_datasets.series import Series
 from amlnn_models import cells
 from amlnn_models.recurrent import Forecaster
-from pytest_amlnn import training
 from pytest_amlnn.graphs import captured
-from pytest_amlnn.progress import Silent
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA GPU")
-
 
 KINDS = {
     "birnn": partial(cells.RNN, bidirectional=True),
@@ -88,9 +83,9 @@ def test_case_learns_on_a_gpu_as_on_the_cpu(kind):
         optimizer="adam",
         precision_cuda="float32",
     )
-    losses = []
-    for device in (torch.device("cuda", 0), torch.device("cpu")):
-        begun = training.begun(case, id="test", seed=0, device=device)
-        (outcome,) = training.train(case, data, [begun], device=device, progress=Silent())
-        losses.append([epoch.val_loss for epoch in outcome.run.epochs])
+    losses = [
+        [epoch.val_loss for epoch in trained(case, data, device=device).run.epochs]
+        for device in (GPU, CPU)
+    ]
+
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
