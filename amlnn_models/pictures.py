@@ -33,22 +33,18 @@ def picture_cases(
     *,
     flops_per_pixel: float,
     tuned: Mapping[str, Recipe] = MappingProxyType({}),
-    quick: tuple[str, Builder] | None = None,
     original: Mapping[str, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
     `recipes` holds one for each profile, `tuned` those for nets that start from ImageNet
-    weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `quick` the
-    name and builder of the variant that the quick profile trains instead, `original` what
-    the original report gives for the model on 10,000 pictures.
+    weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `original`
+    what the original report gives for the model on 10,000 pictures.
     """
-    variants = dict.fromkeys(recipes, ("", build)) | ({"quick": quick} if quick else {})
     return [
         Case(
             model=model,
-            build=partial(variants[profile][1], resolution=recipe.resolution),
-            variant=variants[profile][0],
+            build=partial(build, resolution=recipe.resolution),
             recipe=recipe,
             init=init,
             task="classification",

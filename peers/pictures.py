@@ -35,9 +35,7 @@ CONVOLUTIONS = (
 def case_of(model: str, resolution: int) -> Case:
     """Return the case of the full profile at another resolution, by batches of 32."""
     case = next(
-        case
-        for case in discover(amlnn_models)
-        if (case.profile, case.model, case.variant) == ("full", model, "")
+        case for case in discover(amlnn_models) if (case.profile, case.model) == ("full", model)
     )
     recipe = replace(case.recipe, batch_size=BATCH, resolution=resolution)
     assert isinstance(case.build, partial)

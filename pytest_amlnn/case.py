@@ -115,8 +115,6 @@ class Case:
     """Keyword arguments for the dataset's `splits`."""
     profile: str = "quick"
     init: str = "random"
-    variant: str = ""
-    """What sets the net apart from the model's plain form, such as `batch norm`."""
     repeats: int = 3
     """Seeds, where --amlnn-repeats does not say."""
     with_archive: bool | None = None

@@ -10,8 +10,7 @@ from pytest_amlnn.result import Run
 from pytest_amlnn.store import StoreError
 
 DECIDING = (
-    "model", "build", "arguments", "variant", "init", "task", "dataset", "size", "data",
-    "recipe",
+    "model", "build", "arguments", "init", "task", "dataset", "size", "data", "recipe",
 )  # fmt: skip
 """Fields of a case that its numbers follow from."""
 

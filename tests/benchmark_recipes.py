@@ -1,11 +1,10 @@
 """Try changes of a recipe: what the validation split says of each.
 
-Usage: python tests/benchmark_recipes.py CASE [--archive PATH] [--size N] [--epochs N] \
-    [--seed N] [--seeds N] [--device NAME] CHANGE...
+Usage: python tests/benchmark_recipes.py CASE [--profile NAME] [--archive PATH] [--size N] \
+    [--epochs N] [--seed N] [--seeds N] [--device NAME] CHANGE...
 
-CASE is a case of the full profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
-is `field=value,field=value`, or `-` for the recipe as it is; `build=vgg11_bn` takes another
-builder of the model's module. The test split of pictures is
+CASE is a case of the profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
+is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is
 never read. A series is drawn by its seed: try changes on other seeds than are reported.
 """
 
@@ -13,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,7 +23,7 @@ from typing import Any
 import torch
 
 import amlnn_models
-from amlnn_datasets import series, tiny_imagenet
+from amlnn_datasets import series, shapes, tiny_imagenet
 from amlnn_models import weights
 from pytest_amlnn.case import Case, discover
 from pytest_amlnn.data import Data
@@ -42,6 +40,7 @@ def main() -> None:
     """Print a line for each change and seed of pictures, or for each change of series."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case")
+    parser.add_argument("--profile", default="full")
     parser.add_argument("--archive", type=Path)
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--epochs", type=int)
@@ -51,7 +50,9 @@ def main() -> None:
     parser.add_argument("changes", nargs="+")
     asked = parser.parse_args()
     (case,) = (
-        c for c in discover(amlnn_models) if (c.profile, c.label) == ("full", asked.case)
+        case
+        for case in discover(amlnn_models)
+        if (case.profile, case.label) == (asked.profile, asked.case)
     )
     if asked.epochs:
         case = replace(case, recipe=replace(case.recipe, epochs=asked.epochs))
@@ -61,7 +62,7 @@ def main() -> None:
         if case.task == "forecast":
             print(change, forecasts(tried, seeds, asked.device), flush=True)
             continue
-        data = pictures(asked.archive, asked.size)
+        data = pictures(case, asked.archive, asked.size)
         for run in runs(tried, data, seeds, asked.device):
             print(change, f"seed {run.seed}:", accuracies(run), flush=True)
 
@@ -69,15 +70,10 @@ def main() -> None:
 def changed(case: Case, change: str) -> Case:
     """Return the case with fields of its recipe set anew."""
     pairs = [] if change == "-" else [pair.partition("=") for pair in change.split(",")]
-    values = {name: value_of(text) for name, _, text in pairs}
-    build = values.pop("build", None)
-    recipe = replace(case.recipe, **values)
+    recipe = replace(case.recipe, **{name: value_of(text) for name, _, text in pairs})
     if not isinstance(case.build, partial):
         return replace(case, recipe=recipe)
-    module = sys.modules[case.build.func.__module__]
-    builder = getattr(module, build) if build else case.build.func
-    keywords = case.build.keywords | {"resolution": recipe.resolution}
-    return replace(case, recipe=recipe, build=partial(builder, **keywords))
+    return replace(case, recipe=recipe, build=partial(case.build, resolution=recipe.resolution))
 
 
 def value_of(text: str) -> Any:
@@ -88,9 +84,15 @@ def value_of(text: str) -> Any:
         return text
 
 
-def pictures(archive: Path, size: int) -> Data:
-    """Return pictures whose test split is the validation split again."""
-    splits = tiny_imagenet.splits(archive, size=size, classes=200, validation=VALIDATION)
+def pictures(case: Case, archive: Path, size: int) -> Data:
+    """Return pictures whose test split is the validation split again.
+
+    `size` is that of the training split of an archive: the embedded set has the case's.
+    """
+    if case.dataset == "shapes":
+        splits = shapes.splits(**case.data)
+    else:
+        splits = tiny_imagenet.splits(archive, size=size, classes=200, validation=VALIDATION)
     untested = replace(splits, test=splits.validation)
     return lambda seed: untested
 

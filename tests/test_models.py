@@ -108,7 +108,6 @@ def test_inception_refuses_pictures_that_are_too_small():
 
 LINEAR = {
     "vgg11": (vgg.vgg11, 64, nn.ReLU),
-    "vgg11_bn": (vgg.vgg11_bn, 32, nn.ReLU),
     "vgg19": (vgg.vgg19, 32, nn.ReLU),
     "inception_v3": (inception.inception_v3, 75, BatchNormAct2d),
     "inception_v4": (inception.inception_v4, 75, BatchNormAct2d),

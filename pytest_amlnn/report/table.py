@@ -43,7 +43,7 @@ def table(results: list[Result], sweep: Sweep, style: str) -> str:
 def columns_of(task: str, sweep: Sweep) -> list[Column]:
     """Return the columns of a task, head and cell."""
     return [
-        ("model", lambda r: escape(name(r.case))),
+        ("model", lambda r: escape(r.case["model"])),
         ("init", lambda r: escape(r.case["init"])),
         ("size", lambda r: f"{r.case['size']:,}"),
         ("budget", lambda r: "steps" if str(r.case["label"]).endswith("-steps") else ""),
@@ -57,11 +57,6 @@ def columns_of(task: str, sweep: Sweep) -> list[Column]:
         ("gate", lambda r: judge(r, sweep.limits).name or ""),
         ("original", lambda r: original(r.case["reference"])),
     ]
-
-
-def name(case: Mapping[str, Any]) -> str:
-    """Return the model's name, with what sets this net apart from its plain form."""
-    return f"{case['model']} ({case['variant']})" if case["variant"] else str(case["model"])
 
 
 def interval(spread: Spread, style: str, scale: float = 1.0) -> str:
