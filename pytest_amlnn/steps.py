@@ -35,7 +35,12 @@ class Trained:
 
 
 class Steps:
-    """The steps of a run's epoch; what they leave stays on the device until it is over."""
+    """The steps of a run's epoch; what they leave stays on the device until it is over.
+
+    It lies in buffers that are there before the first step: small tensors that stay would be
+    put between the large ones that a step frees, until no room is as large as the next
+    step wants, and memory would grow with the number of steps.
+    """
 
     def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
         self.net, self.optimizer, self.average = state.net, state.optimizer, state.average
@@ -44,20 +49,36 @@ class Steps:
         self.number = len(state.epochs) + 1
         self.count = steps_of(feed.count, recipe)
         self.batches = epoch_of_batches(feed, recipe, seed, self.number)
-        self.losses: list[Tensor] = []
-        self.hits: list[Tensor | None] = []
-        self.norms: list[Tensor] = []
-        self.seen = 0
+        device = self.parameters[0].device
+        self.losses, self.norms = torch.empty(2, self.count, device=device)
+        self.hits = torch.empty(self.count, dtype=torch.int64, device=device)
+        self.counts_hits = True
+        self.taken = self.seen = 0
+
+    def keep(self, loss: Tensor, hits: Tensor | None, norm: Tensor, examples: int) -> None:
+        """Keep what a step left: its mean loss, hits where the task has any, gradient norm."""
+        torch.mul(loss.detach(), examples, out=self.losses[self.taken])
+        self.norms[self.taken].copy_(norm)
+        if hits is not None:
+            self.hits[self.taken].copy_(hits)
+        self.counts_hits = hits is not None
+        self.taken += 1
+        self.seen += examples
+
+    @property
+    def finite(self) -> bool:
+        """Whether the last step's loss is a number."""
+        return bool(self.losses[self.taken - 1].isfinite())
 
     @property
     def summed(self) -> Trained:
         """All of them together."""
-        hits = [hits for hits in self.hits if hits is not None]
+        losses, norms, hits = (x[: self.taken] for x in (self.losses, self.norms, self.hits))
         return Trained(
-            loss=torch.stack(self.losses).sum().item() / self.seen,
-            accuracy=torch.stack(hits).sum().item() / self.seen if hits else None,
-            gradient_norm=torch.stack(self.norms).mean().item(),
-            steps=len(self.losses),
+            loss=losses.sum().item() / self.seen,
+            accuracy=hits.sum().item() / self.seen if self.counts_hits else None,
+            gradient_norm=norms.mean().item(),
+            steps=self.taken,
         )
 
 
@@ -84,17 +105,15 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
         for each, loss, output, target in zip(going, losses, outputs, targets, strict=True):
             share = (each.number - 1 + (step + 0.5) / count) / recipe.epochs
             set_rate(each.optimizer, rate(recipe, share))
-            each.norms.append(clip(each.parameters, recipe.clip_norm))
+            length = clip(each.parameters, recipe.clip_norm)
             each.optimizer.step()
             if each.average is not None:
                 each.average.update_parameters(each.net)
-            each.losses.append(loss.detach() * len(target))
-            each.hits.append(task.hits(output.detach(), target))
-            each.seen += len(target)
+            each.keep(loss, task.hits(output.detach(), target), length, len(target))
         least = min(each.number for each in going)
         progress.step(least, step + 1, count, sum(each.seen for each in going))
         if step % STEPS_BETWEEN_CHECKS == 0:
-            going = [each for each in going if each.losses[-1].isfinite()]
+            going = [each for each in going if each.finite]
             if not going:
                 break
     return [each.summed for each in runs]
@@ -119,7 +138,8 @@ def computed(nets: Sequence[Forward], inputs: Sequence[Tensor]) -> Sequence[Tens
 
 def predict(nets: Sequence[nn.Module], feeds: Sequence[Feed], recipe: Recipe) -> list[Batch]:
     """Return each net's outputs and the targets for all examples of its split, in order."""
-    batches = []
+    found: list[Batch] = []
+    done = 0
     for net in nets:
         net.eval()
     with torch.inference_mode():
@@ -127,14 +147,22 @@ def predict(nets: Sequence[nn.Module], feeds: Sequence[Feed], recipe: Recipe) ->
             inputs, targets = zip(*batch, strict=True)
             with precise(inputs[0].device, recipe):
                 outputs = [output.float() for output in computed(nets, inputs)]
-            batches.append([*zip(outputs, targets, strict=True)])
-    return [
-        (
-            torch.cat([output for output, _ in of_one]),
-            torch.cat([target for _, target in of_one]),
-        )
-        for of_one in zip(*batches, strict=True)
-    ]
+            pairs = [*zip(outputs, targets, strict=True)]
+            if not found:  # room for all, for the reason why `Steps` has it
+                found = [
+                    (room(feed.count, output), room(feed.count, target))
+                    for feed, (output, target) in zip(feeds, pairs, strict=True)
+                ]
+            for whole, part in zip(found, pairs, strict=True):
+                for rows, some in zip(whole, part, strict=True):
+                    rows[done : done + len(some)] = some
+            done += len(targets[0])
+    return found
+
+
+def room(count: int, like: Tensor) -> Tensor:
+    """Return a tensor for so many rows as those of another one."""
+    return like.new_empty((count, *like.shape[1:]))
 
 
 def evaluate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import math
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ from small_cases import (
 from torch import nn
 
 from amlnn_datasets import series
-from pytest_amlnn import steps
+from pytest_amlnn import feeding, steps
 from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.feeding import steps_of
@@ -357,3 +358,26 @@ def test_statistics_of_norms_stay_where_the_recipe_says_so(frozen):
     assert torch.equal(norm.running_mean, torch.zeros(8)) == frozen
     assert norm.num_batches_tracked == (0 if frozen else 6)
     assert not torch.equal(norm.weight, torch.ones(8))
+
+
+def test_nothing_is_left_between_steps(monkeypatch):
+    """From one step or one evaluated batch to the next, no more tensors are there.
+
+    Small ones that stay, between the large ones of a step, keep the C library from joining
+    what is free: VGG-11 grew to 19 GB in an epoch of 313 steps, of 3 that it needs.
+    """
+    there: dict[bool, list[int]] = {True: [], False: []}
+
+    class Watched(nn.Sequential):
+        def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+            tensors = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+            there[self.training].append(len(tensors))
+            return super().forward(pictures)
+
+    monkeypatch.setattr(feeding, "EVALUATION_BATCH", 16)
+    train(small_case(build=lambda outputs: Watched(linear(outputs)), epochs=1, batch_size=4))
+
+    learning, tested = there[True], there[False][-15:]
+    assert len(learning) == 15
+    assert learning[-1] <= learning[1]
+    assert tested[-1] <= tested[1]
