@@ -88,7 +88,7 @@ SEED = replace(
     flip=True,
     precision="bfloat16",
 )
-FULL = replace(SEED, epochs=12, patience=6, label_smoothing=0.1, shift=6, crop=0.4)
+FULL = replace(SEED, epochs=11, patience=6, label_smoothing=0.1, shift=6, crop=0.4)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
     "seed": replace(SEED, **GENTLE),

@@ -8,12 +8,17 @@ from pathlib import Path
 
 import pytest
 import sweeps
+from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
 from sweeps import Repository, Zygote
 
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parent
+
+# a busy machine is slow, and says nothing of what is tested
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 BENCHMARKS = '''
 import pytest

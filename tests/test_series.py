@@ -75,7 +75,6 @@ def tamper(monkeypatch):
     more=st.integers(1, 300),
     seed=SEEDS,
 )
-@settings(deadline=None)
 def test_longer_series_starts_with_shorter_one(preset, points, more, seed):
     """The first n points of n + m are the series of n points, bit for bit."""
     short = generate(preset, points=points, seed=seed)
@@ -99,7 +98,6 @@ def test_nike_slope_belongs_to_the_range():
 
 
 @given(preset=st.sampled_from(list(PRESETS)), seed=SEEDS)
-@settings(deadline=None)
 def test_same_seed_gives_same_series(preset, seed):
     """A series follows from preset, length and seed alone."""
     again = [generate(preset, points=50, seed=seed) for _ in range(2)]
@@ -108,7 +106,7 @@ def test_same_seed_gives_same_series(preset, seed):
 
 
 @given(preset=st.sampled_from(NOISY), seeds=st.lists(SEEDS, min_size=2, unique=True))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_different_seeds_give_different_noise(preset, seeds):
     """Two seeds share no value."""
     one, other = (generate(preset, points=50, seed=seed).values for seed in seeds[:2])
@@ -289,7 +287,6 @@ def test_nobody_beats_the_mean_of_pure_noise(seed):
     window=st.integers(1, 40),
     seed=SEEDS,
 )
-@settings(deadline=None)
 def test_windows_precede_their_targets(preset, points, spare, test, window, seed):
     """Splits follow each other, share no target, and see only what was before."""
     longest = points + spare

@@ -442,7 +442,7 @@ CUT = zipped(WHOLE)
 
 
 @given(length=st.integers(0, len(CUT) - 1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_cut_zip_is_refused_wherever_it_was_cut(tmp_path_factory, length):
     """A download that ended early is refused, and leaves nothing in the cache."""
     folder = tmp_path_factory.mktemp("cut")
@@ -457,7 +457,7 @@ def test_cut_zip_is_refused_wherever_it_was_cut(tmp_path_factory, length):
 
 
 @given(place=st.integers(0, len(CUT) - 1), bit=st.integers(0, 7))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_damaged_zip_is_refused_or_unharmed(tmp_path_factory, place, bit):
     """After one flipped bit there are right pictures or a DataError."""
     folder = tmp_path_factory.mktemp("damaged")
