@@ -34,13 +34,32 @@ class Trained:
     steps: int
 
 
-class Steps:
-    """The steps of a run's epoch; what they leave stays on the device until it is over.
+class Rows:
+    """Rows that come in parts, in one tensor that is there from the first part on.
 
-    It lies in buffers that are there before the first step: small tensors that stay would be
-    put between the large ones that a step frees, until no room is as large as the next
-    step wants, and memory would grow with the number of steps.
+    Small tensors that stay would be put between the large ones that a step frees, until no
+    room is as large as the next step wants: memory would grow with the number of steps.
     """
+
+    def __init__(self, count: int) -> None:
+        self.count, self.filled = count, 0
+        self.whole = torch.empty(0)
+
+    def append(self, part: Tensor) -> None:
+        """Copy the next rows, (n, ...), to those before them."""
+        if not self.filled:
+            self.whole = part.new_empty((self.count, *part.shape[1:]))
+        self.whole[self.filled : self.filled + len(part)] = part
+        self.filled += len(part)
+
+    @property
+    def found(self) -> Tensor:
+        """All rows so far."""
+        return self.whole[: self.filled]
+
+
+class Steps:
+    """The steps of a run's epoch; what they leave stays on the device until it is over."""
 
     def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
         self.net, self.optimizer, self.average = state.net, state.optimizer, state.average
@@ -49,36 +68,26 @@ class Steps:
         self.number = len(state.epochs) + 1
         self.count = steps_of(feed.count, recipe)
         self.batches = epoch_of_batches(feed, recipe, seed, self.number)
-        device = self.parameters[0].device
-        self.losses, self.norms = torch.empty(2, self.count, device=device)
-        self.hits = torch.empty(self.count, dtype=torch.int64, device=device)
-        self.counts_hits = True
-        self.taken = self.seen = 0
+        self.losses, self.hits, self.norms = (Rows(self.count) for _ in range(3))
+        self.seen = 0
 
     def keep(self, loss: Tensor, hits: Tensor | None, norm: Tensor, examples: int) -> None:
         """Keep what a step left: its mean loss, hits where the task has any, gradient norm."""
-        torch.mul(loss.detach(), examples, out=self.losses[self.taken])
-        self.norms[self.taken].copy_(norm)
+        self.losses.append((loss.detach() * examples)[None])
+        self.norms.append(norm[None])
         if hits is not None:
-            self.hits[self.taken].copy_(hits)
-        self.counts_hits = hits is not None
-        self.taken += 1
+            self.hits.append(hits[None])
         self.seen += examples
-
-    @property
-    def finite(self) -> bool:
-        """Whether the last step's loss is a number."""
-        return bool(self.losses[self.taken - 1].isfinite())
 
     @property
     def summed(self) -> Trained:
         """All of them together."""
-        losses, norms, hits = (x[: self.taken] for x in (self.losses, self.norms, self.hits))
+        hits = self.hits.found
         return Trained(
-            loss=losses.sum().item() / self.seen,
-            accuracy=hits.sum().item() / self.seen if self.counts_hits else None,
-            gradient_norm=norms.mean().item(),
-            steps=self.taken,
+            loss=self.losses.found.sum().item() / self.seen,
+            accuracy=hits.sum().item() / self.seen if len(hits) else None,
+            gradient_norm=self.norms.found.mean().item(),
+            steps=self.losses.filled,
         )
 
 
@@ -113,7 +122,7 @@ def train_epoch(runs: Sequence[Steps], case: Case, progress: Progress) -> list[T
         least = min(each.number for each in going)
         progress.step(least, step + 1, count, sum(each.seen for each in going))
         if step % STEPS_BETWEEN_CHECKS == 0:
-            going = [each for each in going if each.finite]
+            going = [each for each in going if each.losses.found[-1].isfinite()]
             if not going:
                 break
     return [each.summed for each in runs]
@@ -138,31 +147,18 @@ def computed(nets: Sequence[Forward], inputs: Sequence[Tensor]) -> Sequence[Tens
 
 def predict(nets: Sequence[nn.Module], feeds: Sequence[Feed], recipe: Recipe) -> list[Batch]:
     """Return each net's outputs and the targets for all examples of its split, in order."""
-    found: list[Batch] = []
-    done = 0
+    found = [(Rows(feed.count), Rows(feed.count)) for feed in feeds]
     for net in nets:
         net.eval()
     with torch.inference_mode():
         for batch in zip(*map(all_in_order, feeds), strict=True):
             inputs, targets = zip(*batch, strict=True)
             with precise(inputs[0].device, recipe):
-                outputs = [output.float() for output in computed(nets, inputs)]
-            pairs = [*zip(outputs, targets, strict=True)]
-            if not found:  # room for all, for the reason why `Steps` has it
-                found = [
-                    (room(feed.count, output), room(feed.count, target))
-                    for feed, (output, target) in zip(feeds, pairs, strict=True)
-                ]
-            for whole, part in zip(found, pairs, strict=True):
-                for rows, some in zip(whole, part, strict=True):
-                    rows[done : done + len(some)] = some
-            done += len(targets[0])
-    return found
-
-
-def room(count: int, like: Tensor) -> Tensor:
-    """Return a tensor for so many rows as those of another one."""
-    return like.new_empty((count, *like.shape[1:]))
+                outputs = computed(nets, inputs)
+            for rows, output, target in zip(found, outputs, targets, strict=True):
+                rows[0].append(output.float())
+                rows[1].append(target)
+        return [(outputs.found, targets.found) for outputs, targets in found]
 
 
 def evaluate(
