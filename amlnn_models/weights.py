@@ -56,7 +56,7 @@ def find(model: str, asked: str | None) -> Weights | None:
         return Weights(path=cached, source=f"hub timm/{TAGS[model]}", tag=TAGS[model])
     packaged = in_package(model)
     if packaged is not None:
-        return Weights(path=packaged, source=f"package {PACKAGES[model]}", tag=TAGS[model])
+        return Weights(path=packaged, source=f"package {PACKAGES[model]}", tag=packaged.name)
     return None
 
 

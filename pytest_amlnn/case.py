@@ -87,6 +87,15 @@ class Recipe:
             raise ValueError(
                 f"recipe: optimizer is {self.optimizer!r}, needs sgd, adam or adamw"
             )
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"recipe: crop is {self.crop}, needs 0 < crop <= 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(
+                f"recipe: label_smoothing is {self.label_smoothing}, needs 0 <= it < 1"
+            )
+        for name in ("shift", "mixup", "cutmix", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}, needs 0 or more")
         if not 0 <= self.averaging < 1:
             raise ValueError(f"recipe: averaging is {self.averaging}, needs 0 <= averaging < 1")
         if not 0 < self.layer_decay <= 1:

@@ -61,7 +61,14 @@ def feed(split: Split, splits: Pictures, recipe: Recipe, device: torch.device) -
         if generator is None or not augments(recipe):
             return resized(normalised(pixels, recipe), recipe.resolution), classes
         images = augmented(pixels, recipe, generator)
-        return mix(images, classes) if mix else (images, classes)
+        if mix is None:
+            return images, classes
+        # torchvision draws from the global state, which other runs draw from as well
+        drawn = int(torch.randint(2**63 - 1, (), generator=generator))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(drawn)
+            pair: Batch = mix(images, classes)
+        return pair
 
     return Feed(count=len(split), batch=batch)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pytest_amlnn.case import Recipe
-from pytest_amlnn.data import Series, Split
+from pytest_amlnn.data import Series, Split, Weights
 from pytest_amlnn.feeding import Batch, Feed
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_low
 
@@ -18,6 +18,11 @@ Examples = dict[str, np.ndarray]
 def outputs(splits: Series) -> int:
     """Return the number of outputs that a net needs: the next value."""
     return 1
+
+
+def start(splits: Series, weights: Weights) -> dict[str, object]:
+    """Return what a net's builder needs besides to start from trained weights."""
+    return {"weights": weights}
 
 
 def facts(splits: Series) -> dict[str, object]:

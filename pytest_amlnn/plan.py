@@ -33,7 +33,10 @@ def plain(
 
 def planned(item: pytest.Item, options: Options) -> dict[str, Any]:
     """Return what the plan says of one item."""
-    skips = [mark.kwargs.get("reason", "") for mark in item.iter_markers("skip")]
+    skips = [
+        mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip")
+        for mark in item.iter_markers("skip")
+    ]
     case = case_of(item)
     repeats = options.repeats or (case.repeats if case else 1)
     return {

@@ -474,6 +474,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     raised, out = call.excinfo, options_of(item.config).out
     if not (raised and raised.errisinstance(pytest.skip.Exception) and plan.trains(item)):
         return
+    if item.get_closest_marker("skip"):  # the plan knows
+        return
     if (out / store.PLAN).exists():
         try:
             store.mark_skipped(out, item.name, str(raised.value))

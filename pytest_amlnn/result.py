@@ -27,7 +27,8 @@ METRICS: Mapping[str, tuple[str, ...]] = {
     ),
     "forecast": (
         "test_mse", "test_mae", "test_mase", "oracle_mse", "last_value_mse",
-        "seasonal_naive_mse", "autoregression_mse", "efficiency", *COMMON_METRICS,
+        "seasonal_naive_mse", "autoregression_mse", "efficiency", "start_loss",
+        *COMMON_METRICS,
     ),
 }  # fmt: skip
 SHARES = frozenset(

@@ -22,7 +22,8 @@ def refresh_norms(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
     """Estimate the statistics of batch norms anew, on these pictures at this resolution.
 
     Plain averages over batches of the training split, as in torch's `update_bn`. The batches
-    are mixed: the variance among pictures of a few classes is smaller than among all.
+    are mixed: the variance among pictures of a few classes is smaller than among all. A last
+    batch of one is left out: it has none.
     """
     norms = norms_of(net)
     momenta = [norm.momentum for norm in norms]
@@ -32,6 +33,8 @@ def refresh_norms(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
     net.train()
     with torch.no_grad():
         for chosen in torch.split(mixed(feed), EVALUATION_BATCH):
+            if len(chosen) == 1:
+                continue
             inputs, _ = feed.batch(chosen)
             with precise(inputs.device, recipe):
                 net(inputs)

@@ -100,14 +100,15 @@ def save_plan(folder: Path, plan: Mapping[str, Any]) -> None:
     """Write what is going to be run, before any of it is.
 
     What an earlier plan of this folder holds besides, cases and seeds, stays: a sweep that
-    is resumed in part is not complete.
+    is resumed in part is not complete, nor is one whose data are not found any more.
     """
     with locked(folder, PLAN):
         earlier = load_plan(folder)["cases"] if (folder / PLAN).exists() else []
         cases = {case["id"]: case for case in earlier}
         for case in plan["cases"]:
-            seeds = {*case["seeds"], *cases.get(case["id"], case)["seeds"]}
-            cases[case["id"]] = {**case, "seeds": sorted(seeds)}
+            before = cases.get(case["id"], case)
+            seeds, skip = {*case["seeds"], *before["seeds"]}, before["skip"] and case["skip"]
+            cases[case["id"]] = {**case, "seeds": sorted(seeds), "skip": skip}
         write_json(folder / PLAN, {"schema": SCHEMA, **plan, "cases": [*cases.values()]})
 
 

@@ -73,12 +73,18 @@ def begun(
 ) -> Run:
     """Return what is to be said of a run if nothing more is heard of it.
 
-    Raises DataError for a case that starts from trained weights and was given none.
+    Raises DataError for a case that starts from trained weights and was given none, and for
+    one that starts at random and was given some.
     """
     if case.init != "random" and weights is None:
         raise DataError(
             f"the case starts from {case.init} weights and was given none: call"
             " train(case, data, weights)"
+        )
+    if case.init == "random" and weights is not None:
+        raise DataError(
+            f"the case starts at random and was given the weights {weights.tag}: say which"
+            ' ones they are, as in Case(init="imagenet"), or call train(case, data)'
         )
     return Run(
         id=id,
@@ -224,7 +230,9 @@ def member_of(
     if weights and not state.epochs:
         with clock.part("evaluate", spent):
             ((loss, accuracy),) = evaluate([net], [validation], case)
-            state.start |= {"start_loss": loss, "start_accuracy": accuracy}
+            state.start["start_loss"] = loss
+            if accuracy is not None:
+                state.start["start_accuracy"] = accuracy
     if case.together and device.type == "cuda" and training.count >= recipe.batch_size:
         with clock.part("compile", spent), precise(device, recipe):
             inputs, _ = training.batch(torch.arange(recipe.batch_size))
@@ -315,7 +323,8 @@ def lost_start(member: Member) -> str:
     return (
         f"before training {accuracy:.4f} of {count} validation pictures were right, and chance"
         f" is {chance:.4f}: the weights are of another variant of the net, the recipe's mean"
-        " and deviation are not theirs, or rows of their head do not follow the class order"
+        " and deviation are not theirs, rows of their head do not follow the class order, or"
+        " its resolution is too far from that they were made at"
     )
 
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from pytest_amlnn import training
+from pytest_amlnn import checkpoint, training
 from pytest_amlnn.case import Case, Recipe
 from pytest_amlnn.data import Data, Pictures, Series, Split, Weights
 from pytest_amlnn.progress import Silent
@@ -93,6 +93,30 @@ def trained(
         weights=weights,
     )
     return outcome
+
+
+class CutError(Exception):
+    """The training was cut here."""
+
+
+def cut_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have trainings end once they have saved so many epochs."""
+    save = checkpoint.save
+
+    def save_and_cut(folder: Path, state: checkpoint.State, **others: object) -> None:
+        save(folder, state, **others)
+        if len(state.epochs) == epochs:
+            raise CutError
+
+    monkeypatch.setattr(checkpoint, "save", save_and_cut)
+
+
+def cut(case: Case, place: Path, after: int, **changes: object) -> None:
+    """Train a case and cut it after some epochs, its checkpoints left in `place`."""
+    with pytest.MonkeyPatch.context() as patch:
+        cut_after(after, patch)
+        with pytest.raises(CutError):
+            trained(case, place=place, **changes)
 
 
 def squares(*, classes: int = 3, swapped: bool = False) -> Data:

@@ -54,6 +54,12 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
         ({"warmup": 1.0}, "warmup is 1.0, needs 0 <= warmup < 1"),
         ({"warmup": -0.1}, "warmup is -0.1"),
         ({"warmup": float("nan")}, "warmup is nan"),
+        ({"crop": 70}, "crop is 70, needs 0 < crop <= 1"),
+        ({"crop": 0.0}, "crop is 0.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0, needs 0 <= it < 1"),
+        ({"shift": -1}, "shift is -1, needs 0 or more"),
+        ({"mixup": -0.2}, "mixup is -0.2, needs 0 or more"),
+        ({"cutmix": float("nan")}, "cutmix is nan"),
     ],
 )
 def test_impossible_recipe_is_refused(wrong, words):

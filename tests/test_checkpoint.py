@@ -9,37 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_cases import linear, pictures_net, small_case, squares, trained
+from small_cases import (
+    cut,
+    linear,
+    pictures_net,
+    small_case,
+    squares,
+    trained,
+)
 from sweeps import lasting, rounds
 from torch import nn
 
 from pytest_amlnn import checkpoint, result, store
 from pytest_amlnn.case import Case
 from pytest_amlnn.checkpoint import DamagedCheckpoint
-
-
-class CutError(Exception):
-    """The training was cut here."""
-
-
-def cut_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have trainings end once they have saved so many epochs."""
-    save = checkpoint.save
-
-    def save_and_cut(folder: Path, state: checkpoint.State, **others: object) -> None:
-        save(folder, state, **others)
-        if len(state.epochs) == epochs:
-            raise CutError
-
-    monkeypatch.setattr(checkpoint, "save", save_and_cut)
-
-
-def cut(case: Case, place: Path, after: int, **changes: object) -> None:
-    """Train a case and cut it after some epochs, its checkpoints left in `place`."""
-    with pytest.MonkeyPatch.context() as patch:
-        cut_after(after, patch)
-        with pytest.raises(CutError):
-            trained(case, place=place, **changes)
 
 
 def bits(case: Case, place: Path | None = None) -> object:

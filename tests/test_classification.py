@@ -76,6 +76,8 @@ def test_crops_are_as_large_as_asked(seed, crop):
     high = rows[:, inner, 16].diff(dim=-1).mean(-1)
 
     assert (wide * high >= crop - 0.02).all()
+    assert (wide * high).min() < (1 + crop) / 2
+    assert (wide / high).std() > 0.01
     assert (wide <= 1.01).all()
     assert (high <= 1.01).all()
     assert (wide / high).max() <= 4 / 3 + 0.05
@@ -110,10 +112,10 @@ def test_mixed_pictures_have_mixed_labels(changes, ways):
     recipe = small_case(**changes).recipe
     feed = classification.feed(splits.train, splits, recipe, CPU)
     plain, labels = feed.batch(chosen)
-    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
     found = set()
     for _ in range(12):
-        images, shares = feed.batch(chosen, torch.Generator())
+        images, shares = feed.batch(chosen, generator)
         two = (shares > 0).sum(1) == 2
         changed = ((images - plain).abs().amax(1) > 0.01).flatten(1).float().mean(1)
         found |= {"everywhere" if share > 0.99 else "in part" for share in changed[two]}
@@ -122,3 +124,31 @@ def test_mixed_pictures_have_mixed_labels(changes, ways):
         assert ((shares > 0).sum(1) <= 2).all()
         assert (shares[~two].argmax(1) == labels[~two]).all()
     assert found == ways
+
+
+def test_mixing_draws_from_the_feed_s_own_generator():
+    """What others draw meanwhile, as another seed's run, neither changes it nor is changed."""
+    splits, chosen = squares(classes=8)(0), torch.arange(16)
+    recipe = small_case(mixup=1.0, cutmix=1.0).recipe
+    feed = classification.feed(splits.train, splits, recipe, CPU)
+
+    def mixed(others: int) -> tuple[Tensor, Tensor]:
+        torch.manual_seed(others)
+        expected = torch.random.get_rng_state()
+        batch = feed.batch(chosen, torch.Generator().manual_seed(5))
+        assert torch.equal(torch.random.get_rng_state(), expected)
+        return batch
+
+    for first, second in zip(mixed(1), mixed(2), strict=True):
+        assert torch.equal(first, second)
+
+
+def test_labels_are_smoothed():
+    """Right answers count for the rest of the share that all classes have alike."""
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    all_alike = -logits.log_softmax(1).mean()
+    plain = classification.loss(logits, labels)
+
+    torch.testing.assert_close(
+        classification.loss(logits, labels, 0.1), 0.9 * plain + 0.1 * all_alike
+    )

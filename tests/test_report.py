@@ -275,6 +275,34 @@ def test_report_says_where_autoregression_wins(errors, said, tmp_path):
     assert row["against autoregression"].endswith(said)
 
 
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        ((0.7,), "+15.0"),
+        ((0.5,), "-5.0"),
+        ((0.7, 0.72), "+16.0 [+3.3, +28.7]"),
+        ((0.7, None), ""),
+    ],
+)
+def test_report_says_what_training_added(after, said, tmp_path):
+    """Accuracy on validation pictures after training, less that before the first step."""
+    runs = [
+        small_run(seed=seed, metrics={"start_accuracy": 0.55, "val_accuracy": value})
+        for seed, value in enumerate(after)
+    ]
+    (row,) = rows(tmp_path, runs)
+
+    assert row["start %"] == "55.0"
+    assert row.get("added", "") == said
+
+
+def test_net_that_starts_at_random_has_no_start(tmp_path):
+    """The columns of trained weights are left out where nothing starts from any."""
+    (row,) = rows(tmp_path, [small_run()])
+
+    assert not {"start %", "added"} & row.keys()
+
+
 def test_one_run_has_wilsons_interval(tmp_path):
     """One run's accuracy is as sure as its 240 test pictures make it."""
     (row,) = rows(tmp_path, [small_run()])

@@ -53,6 +53,26 @@ def test_finished_runs_are_kept(repository):
     assert json.loads((out / "summary.json").read_text()) == first
 
 
+def test_case_whose_data_are_gone_is_missing(repository):
+    """A case that was to be run, and cannot be when the sweep is resumed, is not skipped."""
+    repository.run("-k", "two")
+    unavailable = "def pytest_amlnn_unavailable(case, options):\n    return 'no squares'\n"
+    (repository.folder / "conftest.py").write_text(unavailable)
+    status, text = repository.run(RESUME)
+    plain = json.loads((repository.folder / "out" / "summary.json").read_text())
+
+    assert status == 0, text
+    assert [case["id"] for case in plain["skipped"]] == ["test_small[one]"]
+
+    shutil.rmtree(repository.folder / "out" / "runs" / "test_small_two")
+    status, text = repository.run(RESUME)
+    plain = json.loads((repository.folder / "out" / "summary.json").read_text())
+
+    assert status == 1, text
+    assert [case["id"] for case in plain["missing"]] == ["test_small[two]"]
+    assert [case["id"] for case in plain["skipped"]] == ["test_small[one]"]
+
+
 def test_removed_case_is_trained_afresh(repository):
     """Without its folder under runs/ a case is trained again; the others are kept."""
     out = repository.folder / "out"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from small_cases import SIDE, pictures_net, small_case, squares, trained
 from torch import Tensor, nn
@@ -86,3 +88,39 @@ def test_statistics_of_norms_are_those_of_the_training_pictures():
     assert torch.allclose(net[1].running_mean, mean, atol=1e-4)
     assert torch.allclose(net[1].running_var, variance, rtol=1e-3)
     assert net[1].momentum == 0.1
+
+
+def test_last_batch_of_one_tells_nothing_of_variance():
+    """Norms of maps of one pixel are refreshed with any number of pictures."""
+    feed, _ = training_feed()
+    count = EVALUATION_BATCH + 1
+    many = replace(feed, count=count, batch=lambda chosen: feed.batch(chosen % 60))
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3))
+    refresh_norms(net, many, small_case().recipe)
+
+    assert net[1].num_batches_tracked == 1
+
+
+def test_recipe_has_norms_refreshed():
+    """`refresh_norms` in a recipe is done before the first step; without it nothing is."""
+    pixels = squares()(0).train.inputs
+    for refreshed in (True, False):
+        nets: list[nn.Module] = []
+
+        def build(outputs: int, nets: list[nn.Module] = nets) -> nn.Module:
+            norm = nn.BatchNorm2d(3)
+            nets.append(nn.Sequential(norm, nn.Flatten(), nn.Linear(3 * SIDE * SIDE, outputs)))
+            return nets[-1]
+
+        trained(
+            small_case(
+                build=build,
+                epochs=1,
+                refresh_norms=refreshed,
+                freeze_norms=True,
+                learning_rate=0.0,
+            )
+        )
+        mean = torch.tensor((pixels / 127.5 - 1).mean((0, 1, 2))).float()
+
+        assert torch.allclose(nets[0][0].running_mean, mean, atol=1e-4) == refreshed

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from small_cases import (
+    SIDE,
+    cut,
     leaked,
+    line,
     line_case,
     linear,
     pictures_net,
@@ -108,7 +111,7 @@ def test_every_metric_of_a_forecast_is_recorded():
     """A finished forecast holds each metric of its task, baselines included."""
     run = train(line_case(), lambda seed: series.splits(**SMALL_SERIES, seed=seed))
 
-    assert set(METRICS["forecast"]) <= set(run.metrics)
+    assert {*METRICS["forecast"]} - {"start_loss"} <= {*run.metrics}
     assert run.metrics["efficiency"] == pytest.approx(
         run.metrics["oracle_mse"] / run.metrics["test_mse"]
     )
@@ -314,6 +317,33 @@ def test_trained_weights_are_never_replaced_by_random_ones():
         trained(small_case(build=started, init="imagenet"))
 
 
+def test_case_that_starts_at_random_is_given_no_weights(learned):
+    """A record that says random is of a net that did start at random."""
+    with pytest.raises(DataError, match="starts at random and was given the weights squares"):
+        trained(small_case(build=started), weights=learned)
+
+
+def test_forecaster_starts_from_weights(tmp_path):
+    """Its loss before the first step is recorded; it has no accuracy."""
+
+    def build(outputs: int, weights: Weights | None = None) -> nn.Module:
+        net = line(outputs)
+        assert weights is not None
+        net.load_state_dict(load_file(weights.path))
+        return net
+
+    state = {name: torch.zeros_like(t) for name, t in line(1).state_dict().items()}
+    save_file(state, tmp_path / "zeros.safetensors")
+    weights = Weights(path=tmp_path / "zeros.safetensors", source="file", tag="zeros")
+    case = line_case(build=build, init="other series", epochs=1, learning_rate=0.0)
+    data = lambda seed: series.splits(**SMALL_SERIES, seed=seed)  # noqa: E731
+    run = trained(case, data, weights=weights).run
+
+    assert run.metrics["start_loss"] == pytest.approx(run.epochs[0].val_loss)
+    assert "start_accuracy" not in run.metrics
+    assert run.init.startswith("other series:zeros:")
+
+
 def test_averaged_weights_are_validated_and_tested():
     """An average that hardly moves stays at what the first step made of the net."""
     recipe = {"epochs": 6, "learning_rate": 0.05, "optimizer": "adam"}
@@ -327,15 +357,39 @@ def test_averaged_weights_are_validated_and_tested():
     assert slow.metrics["test_loss"] > plain.metrics["test_loss"] + 0.1
 
 
-def test_cut_training_from_weights_equals_straight(learned, tmp_path):
-    """What was said of the weights before the first step is not lost by a cut."""
-    case = small_case(build=started, init="imagenet", epochs=2)
-    straight = trained(case, weights=learned).run
-    trained(case, weights=learned, place=tmp_path / "place")
+class Layered(nn.Sequential):
+    """A net whose layers timm can tell apart."""
 
-    assert numbers(trained(case, weights=learned, place=tmp_path / "place").run) == numbers(
-        straight
-    )
+    def group_matcher(self, coarse: bool = False) -> dict[str, object]:
+        """Return which parameters are of which layer."""
+        return {"stem": "^0", "blocks": [(r"^(\d+)", None)]}
+
+
+def layered(outputs: int, weights: Weights, classes: Sequence[str]) -> nn.Module:
+    """Build a linear classifier behind a norm, with the weights of a file."""
+    net = Layered(nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(3 * SIDE * SIDE, outputs))
+    state = load_file(weights.path)
+    net[2].load_state_dict({"weight": state["1.weight"], "bias": state["1.bias"]})
+    return net
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"build": started},
+        {"build": layered, "layer_decay": 0.5, "freeze_norms": True, "averaging": 0.9},
+    ],
+    ids=["plain", "as recipes do"],
+)
+def test_cut_training_from_weights_equals_straight(changes, learned, tmp_path):
+    """Cut after an epoch, it goes on; what was said of the weights at first is not lost."""
+    case = small_case(init="imagenet", epochs=3, **changes)
+    straight = trained(case, weights=learned).run
+    cut(case, tmp_path / "place", 1, weights=learned)
+    resumed = trained(case, weights=learned, place=tmp_path / "place").run
+
+    assert numbers(resumed) == numbers(straight)
+    assert resumed.metrics["start_accuracy"] > 0.8
 
 
 def normed(nets: list[nn.Module]) -> Callable[[int], nn.Module]:

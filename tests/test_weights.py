@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import subprocess
 import sys
 import threading
+import zipfile
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
@@ -21,15 +25,21 @@ from torch import Tensor, nn
 import amlnn_models
 from amlnn_models import efficientnet_lite, inception, resnetv2, vgg, weights
 from amlnn_models.weights import PACKAGES, TAGS
+from pytest_amlnn import classification
 from pytest_amlnn.case import discover
 from pytest_amlnn.data import DataError, Weights
 
 BUILDERS = {
     "resnetv2_18": (resnetv2.resnetv2_18, 64),
+    "resnetv2_50": (resnetv2.resnetv2_50, 64),
     "inception_v3": (inception.inception_v3, 75),
+    "inception_v4": (inception.inception_v4, 75),
     "efficientnet_lite0": (efficientnet_lite.efficientnet_lite0, 64),
+    "efficientnet_lite2": (efficientnet_lite.efficientnet_lite2, 64),
     "vgg11": (vgg.vgg11, 64),
+    "vgg19": (vgg.vgg19, 64),
 }
+LARGE = {"resnetv2_50", "inception_v4", "efficientnet_lite2", "vgg11", "vgg19"}
 CLASSES = ("n01443537", "n02124075", "n07920052")
 """Wnids of Tiny ImageNet: goldfish, Egyptian cat, espresso."""
 
@@ -59,12 +69,19 @@ def built(model: str, path: Path) -> nn.Module:
     return build(len(CLASSES), resolution, weights=found, classes=CLASSES)
 
 
-@pytest.mark.parametrize("end", [".safetensors", ".pth"])
 @pytest.mark.parametrize(
-    "model", ["resnetv2_18", "inception_v3", pytest.param("vgg11", marks=pytest.mark.slow)]
+    ("model", "end"),
+    [
+        ("resnetv2_18", ".pth"),
+        *(
+            pytest.param(model, ".safetensors", marks=[pytest.mark.slow] * (model in LARGE))
+            for model in BUILDERS
+        ),
+    ],
 )
 def test_net_starts_from_a_file(model, end, tmp_path):
     """The body answers as the saved net does, and the head with the rows of its classes."""
+    assert BUILDERS.keys() == TAGS.keys()
     saver = whole(model)
     net = built(model, saved(saver.state_dict(), tmp_path, model, end))
     rows = [ImageNetInfo().label_names().index(name) for name in CLASSES]
@@ -107,6 +124,7 @@ def test_tensors_in_another_order_are_refused(tmp_path):
     }
 
     assert kept.keys() == state.keys()
+    assert all(torch.equal(kept[name], state[name]) for name in state)
     with pytest.raises(DataError, match="is missing"):
         weights.fitted(swapped, whole("resnetv2_18"), "resnetv2_18", tmp_path)
 
@@ -214,15 +232,50 @@ def test_path_that_cannot_be_used_is_refused(name, words, tmp_path):
         weights.check(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("model", PACKAGES)
-def test_packages_hold_the_weights_of_these_nets(model):
-    """The packages' tensors are timm's by order and shape."""
+def packaged(model: str) -> Weights:
+    """Return the weights of a model's package, or skip the test."""
     path = weights.in_package(model)
     if path is None:
         pytest.skip(f"{PACKAGES[model]} is not installed: pip install -e .[weights]")
-    found = weights.fitted(weights.read(path), whole(model), model, path)
+    return Weights(path=path, source=f"package {PACKAGES[model]}", tag=path.name)
 
-    assert found.keys() == whole(model).state_dict().keys()
+
+@pytest.mark.parametrize("model", PACKAGES)
+def test_packages_hold_the_weights_of_these_nets(model):
+    """The packages' tensors are those of timm's nets, and are found."""
+    build, resolution = BUILDERS[model]
+    net = build(len(CLASSES), resolution, weights=packaged(model), classes=CLASSES)
+
+    assert len(net.get_classifier().bias) == len(CLASSES)
+    assert weights.unavailable(model, None) is None
+
+
+@pytest.mark.parametrize("model", PACKAGES)
+def test_packages_know_real_pictures(model, real_archive):
+    """Normalised as the recipe says, most of 400 real pictures are told before any training."""
+    (case,) = (
+        case
+        for case in discover(amlnn_models)
+        if (case.profile, str(case)) == ("full", f"{model}-imagenet-10k")
+    )
+    with zipfile.ZipFile(real_archive) as archive:
+        names = [
+            name
+            for name in sorted(archive.namelist())
+            if "/train/" in name and name.endswith(("_0.JPEG", "_1.JPEG"))
+        ]
+        files = [io.BytesIO(archive.read(name)) for name in names]
+    pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
+    wnids = [Path(name).name.partition("_")[0] for name in names]
+    classes = sorted({*wnids})
+    net = case.build(len(classes), weights=packaged(model), classes=classes).eval()
+    pictures = classification.normalised(torch.from_numpy(pixels), case.recipe)
+    with torch.no_grad():
+        answers = net(classification.resized(pictures, case.recipe.resolution)).argmax(1)
+    right = sum(classes[answer] == wnid for answer, wnid in zip(answers, wnids, strict=True))
+
+    assert (len(classes), len(wnids)) == (200, 400)
+    assert right > 200
 
 
 def test_tags_are_timms():

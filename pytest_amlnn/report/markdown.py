@@ -9,7 +9,9 @@ from pytest_amlnn.report.table import escape, tables
 NOTES = (
     "Intervals are 95 %: Student's t over the seeds; Wilson's over the test examples where"
     " one run is all there is. Training seconds count forward, backward and optimizer"
-    " steps, with the making of their batches. Efficiency is the oracle's MSE over the"
+    " steps, with the making of their batches. Start is the accuracy on the validation"
+    " pictures before the first step, of nets that start from trained weights; added is by"
+    " how many points it rose on these pictures. Efficiency is the oracle's MSE over the"
     " model's: 1 cannot be beaten for long. Against autoregression stands its MSE over the"
     " model's, seed by seed, and which of them is the better one beyond the interval. An"
     " original loss is in min-max-scaled units of another series, so it stands there for the"

@@ -88,6 +88,21 @@ def rank(ratios: Spread) -> str:
     return "better" if ratios.low > 1 else "worse" if ratios.high < 1 else "not distinguishable"
 
 
+def added(result: Result) -> str:
+    """Return by how many points of accuracy training raised what trained weights began with.
+
+    Both are of the validation split, so that they are of the same pictures.
+    """
+    pairs = [
+        (run.metrics.get("val_accuracy"), run.metrics.get("start_accuracy"))
+        for run in result.runs
+    ]
+    gains = [
+        None if after is None or before is None else after - before for after, before in pairs
+    ]
+    return "" if None in gains else interval(spread(gains), "{:+.1f}", 100)
+
+
 def chance(result: Result) -> float | None:
     """Return the accuracy of guessing, in per cent; None where no run got to see the data."""
     classes = [len(run.data["classes"]) for run in result.runs if "classes" in run.data]
@@ -108,6 +123,7 @@ def escape(text: str) -> str:
 
 CLASSIFICATION: tuple[Column, ...] = (
     ("start %", lambda r: number(r.metrics["start_accuracy"].mean, "{:.1%}").rstrip("%-")),
+    ("added", added),
     ("accuracy %", lambda r: interval(r.metrics["test_accuracy"], "{:.1f}", 100)),
     ("chance %", lambda r: number(chance(r), "{:.1f}")),
     ("top-5 %", lambda r: number(r.metrics["test_top5"].mean, "{:.1%}").rstrip("%")),
