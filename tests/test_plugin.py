@@ -347,6 +347,25 @@ def test_case_that_cannot_run_here_is_skipped_with_the_reason(run, benchmarks):
     assert summary(benchmarks)["missing"] == []
 
 
+@pytest.mark.parametrize(
+    ("mark", "reason"),
+    [
+        ('skip("later")', "later"),
+        ('skip(reason="later")', "later"),
+        ("skip", "unconditional skip"),
+        ('skipif(True, reason="later")', "later"),
+    ],
+)
+def test_case_that_is_marked_is_skipped_with_the_reason(mark, reason, benchmarks):
+    """However a mark says it, the case is skipped and not missing."""
+    file = benchmarks.path / "test_small.py"
+    file.write_text(file.read_text().replace("@pytest", f"@pytest.mark.{mark}\n@pytest"))
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out")
+
+    assert result.ret == 0
+    assert [case["reason"] for case in summary(benchmarks)["skipped"]] == [reason] * 2
+
+
 def test_data_that_a_conftest_refuses_end_the_run(run, benchmarks):
     """A DataError from a conftest.py's check is a usage error with its words."""
     benchmarks.makeconftest(
