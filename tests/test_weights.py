@@ -250,9 +250,10 @@ def test_packages_hold_the_weights_of_these_nets(model):
     assert weights.unavailable(model, None) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", PACKAGES)
 def test_packages_know_real_pictures(model, real_archive):
-    """Normalised as the recipe says, most of 400 real pictures are told before any training."""
+    """Normalised as the recipe says, most of 200 real pictures are told before any training."""
     (case,) = (
         case
         for case in discover(amlnn_models)
@@ -262,7 +263,7 @@ def test_packages_know_real_pictures(model, real_archive):
         names = [
             name
             for name in sorted(archive.namelist())
-            if "/train/" in name and name.endswith(("_0.JPEG", "_1.JPEG"))
+            if "/train/" in name and name.endswith("_0.JPEG")
         ]
         files = [io.BytesIO(archive.read(name)) for name in names]
     pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
@@ -274,8 +275,8 @@ def test_packages_know_real_pictures(model, real_archive):
         answers = net(classification.resized(pictures, case.recipe.resolution)).argmax(1)
     right = sum(classes[answer] == wnid for answer, wnid in zip(answers, wnids, strict=True))
 
-    assert (len(classes), len(wnids)) == (200, 400)
-    assert right > 200
+    assert len(classes) == len(wnids) == 200
+    assert right > 100
 
 
 def test_tags_are_timms():
