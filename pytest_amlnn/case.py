@@ -81,8 +81,9 @@ class Recipe:
         for name in ("epochs", "batch_size", "patience", "resolution", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"recipe: {name} is {getattr(self, name)}, needs 1 or more")
-        if not self.learning_rate >= 0:
-            raise ValueError(f"recipe: learning_rate is {self.learning_rate}, needs 0 or more")
+        for name in ("learning_rate", "weight_decay", "shift", "mixup", "cutmix"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"recipe: {name} is {getattr(self, name)}, needs 0 or more")
         if self.optimizer not in ("sgd", "adam", "adamw"):
             raise ValueError(
                 f"recipe: optimizer is {self.optimizer!r}, needs sgd, adam or adamw"
@@ -93,9 +94,6 @@ class Recipe:
             raise ValueError(
                 f"recipe: label_smoothing is {self.label_smoothing}, needs 0 <= it < 1"
             )
-        for name in ("shift", "mixup", "cutmix", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"recipe: {name} is {getattr(self, name)}, needs 0 or more")
         if not 0 <= self.averaging < 1:
             raise ValueError(f"recipe: averaging is {self.averaging}, needs 0 <= averaging < 1")
         if not 0 < self.layer_decay <= 1:

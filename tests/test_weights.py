@@ -232,27 +232,30 @@ def test_path_that_cannot_be_used_is_refused(name, words, tmp_path):
         weights.check(str(tmp_path / name))
 
 
-def packaged(model: str) -> Weights:
+def packaged(model: str, monkeypatch: pytest.MonkeyPatch) -> Weights:
     """Return the weights of a model's package, or skip the test."""
-    path = weights.in_package(model)
-    if path is None:
+    monkeypatch.setattr(weights, "in_hub_cache", lambda model: None)
+    found = weights.find(model, None)
+    if found is None:
         pytest.skip(f"{PACKAGES[model]} is not installed: pip install -e .[weights]")
-    return Weights(path=path, source=f"package {PACKAGES[model]}", tag=path.name)
+    return found
 
 
 @pytest.mark.parametrize("model", PACKAGES)
-def test_packages_hold_the_weights_of_these_nets(model):
-    """The packages' tensors are those of timm's nets, and are found."""
+def test_packages_hold_the_weights_of_these_nets(model, monkeypatch):
+    """The packages' tensors are those of timm's nets; they are called by their file."""
     build, resolution = BUILDERS[model]
-    net = build(len(CLASSES), resolution, weights=packaged(model), classes=CLASSES)
+    found = packaged(model, monkeypatch)
+    net = build(len(CLASSES), resolution, weights=found, classes=CLASSES)
 
+    assert (found.source, found.tag) == (f"package {PACKAGES[model]}", found.path.name)
     assert len(net.get_classifier().bias) == len(CLASSES)
     assert weights.unavailable(model, None) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", PACKAGES)
-def test_packages_know_real_pictures(model, real_archive):
+def test_packages_know_real_pictures(model, real_archive, monkeypatch):
     """Normalised as the recipe says, most of 200 real pictures are told before any training."""
     (case,) = (
         case
@@ -269,7 +272,8 @@ def test_packages_know_real_pictures(model, real_archive):
     pixels = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
     wnids = [Path(name).name.partition("_")[0] for name in names]
     classes = sorted({*wnids})
-    net = case.build(len(classes), weights=packaged(model), classes=classes).eval()
+    found = packaged(model, monkeypatch)
+    net = case.build(len(classes), weights=found, classes=classes).eval()
     pictures = classification.normalised(torch.from_numpy(pixels), case.recipe)
     with torch.no_grad():
         answers = net(classification.resized(pictures, case.recipe.resolution)).argmax(1)
