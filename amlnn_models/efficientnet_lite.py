@@ -5,7 +5,6 @@ timm's `tf_` variants, whose padding and norms are those of TensorFlow's weights
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -13,7 +12,8 @@ from torch import nn
 from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
-from pytest_amlnn.case import Recipe
+from pytest_amlnn import Recipe
+from pytest_amlnn.recipe import Transforms, changed
 
 
 def efficientnet_lite0(outputs: int, resolution: int, **start: Any) -> nn.Module:
@@ -34,8 +34,10 @@ def efficientnet_lite(name: str, outputs: int, **start: Any) -> nn.Module:
     return quick_on_small_maps(create(name, outputs, **start, bn_momentum=0.1))
 
 
-QUICK = Recipe(epochs=4, learning_rate=0.004, optimizer="adamw", resolution=48)
-SEED = replace(
+QUICK = Recipe(
+    epochs=4, learning_rate=0.004, optimizer="adamw", transforms=Transforms(resolution=48)
+)
+SEED = changed(
     QUICK,
     epochs=5,
     patience=2,
@@ -44,15 +46,15 @@ SEED = replace(
     weight_decay=0.05,
     flip=True,
 )
-FULL = replace(
+FULL = changed(
     SEED, epochs=60, patience=8, batch_size=64, resolution=128, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": replace(
+    "seed": changed(
         SEED, learning_rate=0.0002, label_smoothing=0.1, shift=6, freeze_norms=True
     ),
-    "full": replace(
+    "full": changed(
         FULL,
         epochs=5,
         learning_rate=0.0004,
@@ -74,7 +76,7 @@ CASES = [
         "efficientnet_lite2",
         efficientnet_lite2,
         RECIPES,
-        tuned=TUNED | {"full": replace(TUNED["full"], epochs=3, resolution=192)},
+        tuned=TUNED | {"full": changed(TUNED["full"], epochs=3, resolution=192)},
         flops_per_pixel=28_000,
     ),
 ]

@@ -5,7 +5,6 @@ timm's nets; their unpadded stems need pictures of at least 75 pixels.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -14,7 +13,8 @@ from amlnn_models.mirrored import looks_linear
 from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
-from pytest_amlnn.case import Recipe
+from pytest_amlnn import Recipe
+from pytest_amlnn.recipe import Transforms, changed
 
 SMALLEST = 75
 
@@ -39,8 +39,10 @@ def inception(name: str, outputs: int, resolution: int, **start: Any) -> nn.Modu
     return net if start.get("weights") else looks_linear(net)
 
 
-QUICK = Recipe(epochs=2, learning_rate=0.002, optimizer="adamw", resolution=SMALLEST)
-SEED = replace(
+QUICK = Recipe(
+    epochs=2, learning_rate=0.002, optimizer="adamw", transforms=Transforms(resolution=SMALLEST)
+)
+SEED = changed(
     QUICK,
     epochs=5,
     patience=2,
@@ -51,13 +53,13 @@ SEED = replace(
     flip=True,
     precision="bfloat16",
 )
-FULL = replace(
+FULL = changed(
     SEED, epochs=20, patience=6, batch_size=64, label_smoothing=0.1, shift=6, crop=0.4
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": replace(SEED, **GENTLE),
-    "full": replace(FULL, **GENTLE, epochs=6, resolution=128),
+    "seed": changed(SEED, **GENTLE),
+    "full": changed(FULL, **GENTLE, epochs=6, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -66,7 +68,7 @@ CASES = [
     *picture_cases(
         "inception_v4",
         inception_v4,
-        {**RECIPES, "quick": replace(QUICK, epochs=3, learning_rate=0.0005)},
+        {**RECIPES, "quick": changed(QUICK, epochs=3, learning_rate=0.0005)},
         tuned=TUNED,
         flops_per_pixel=152_000,
         original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},

@@ -3,27 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from pytest_amlnn.case import Case, Recipe
+from amlnn_datasets import shapes, tiny_imagenet
+from pytest_amlnn import CLASSIFICATION, Case, Recipe, Source, Training
 
 Builder = Callable[..., nn.Module]
 
 GENTLE: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 5e-5}
 """What SGD takes to fine-tune ImageNet weights, by common practice."""
 
-SETS: tuple[tuple[str, str, tuple[int, ...], int, int, int, bool | None], ...] = (
-    ("quick", "shapes", (200, 600), 10, 10, 1, False),
-    ("quick", "tiny-imagenet", (200, 600), 10, 10, 1, True),
-    ("seed", "tiny-imagenet", (10_000,), 200, 10, 3, None),
-    ("full", "tiny-imagenet", (10_000, 90_000), 200, 50, 3, None),
+
+@dataclass(frozen=True, kw_only=True)
+class PictureSet:
+    """Which pictures the cases of a profile are trained on."""
+
+    profile: str
+    source: Callable[..., Source]
+    """Of a size, a number of classes, and validation pictures a class."""
+    sizes: tuple[int, ...]
+    classes: int
+    validation: int
+    """Pictures of each class."""
+    seeds: int
+    only_with: str = ""
+    """As in `Case`."""
+    only_without: str = ""
+
+    def data(self, size: int) -> Source:
+        """Return the source of so many training pictures."""
+        return self.source(size=size, classes=self.classes, validation=self.validation)
+
+
+SETS = (
+    PictureSet(
+        profile="quick",
+        source=shapes.source,
+        sizes=(200, 600),
+        classes=10,
+        validation=10,
+        seeds=1,
+        only_without=tiny_imagenet.NAME,
+    ),
+    PictureSet(
+        profile="quick",
+        source=tiny_imagenet.source,
+        sizes=(200, 600),
+        classes=10,
+        validation=10,
+        seeds=1,
+        only_with=tiny_imagenet.NAME,
+    ),
+    PictureSet(
+        profile="seed",
+        source=tiny_imagenet.source,
+        sizes=(10_000,),
+        classes=200,
+        validation=10,
+        seeds=3,
+    ),
+    PictureSet(
+        profile="full",
+        source=tiny_imagenet.source,
+        sizes=(10_000, 90_000),
+        classes=200,
+        validation=50,
+        seeds=3,
+    ),
 )
-"""Profile, dataset, sizes, classes, validation pictures a class, seeds, and whether
---amlnn-data must name an archive (True), must not (False), or does not matter (None)."""
 
 
 def picture_cases(
@@ -33,7 +85,7 @@ def picture_cases(
     *,
     flops_per_pixel: float,
     tuned: Mapping[str, Recipe] = MappingProxyType({}),
-    original: Mapping[str, float] | None = None,
+    original: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
@@ -43,29 +95,36 @@ def picture_cases(
     """
     return [
         Case(
-            model=model,
-            build=partial(build, resolution=recipe.resolution),
-            recipe=recipe,
-            init=init,
-            task="classification",
+            training=Training(
+                model=model,
+                build=partial(build, resolution=recipe.transforms.resolution),
+                recipe=recipe,
+                task=CLASSIFICATION,
+                data=pictures.data(size),
+                start=start,
+            ),
             family="cnn",
-            dataset=dataset,
             size=size,
-            label=f"{model}-{init}-{'shapes-' if dataset == 'shapes' else ''}{short(size)}",
-            data={"size": size, "classes": classes, "validation": validation},
-            profile=profile,
-            repeats=repeats,
-            with_archive=archive,
-            flops=flops_per_pixel * recipe.resolution**2,
-            reference=original or {} if size == 10_000 else {},
+            label=f"{model}-{start}-{short(pictures.data(size).name)}{shortened(size)}",
+            profile=pictures.profile,
+            repeats=pictures.seeds,
+            only_with=pictures.only_with,
+            only_without=pictures.only_without,
+            flops=flops_per_pixel * recipe.transforms.resolution**2,
+            reference=original if size == 10_000 else {},
         )
-        for profile, dataset, sizes, classes, validation, repeats, archive in SETS
-        for init, of_profile in (("random", recipes), ("imagenet", tuned))
-        for recipe in ([of_profile[profile]] if profile in of_profile else [])
-        for size in sizes
+        for pictures in SETS
+        for start, of_profile in (("random", recipes), ("imagenet", tuned))
+        for recipe in ([of_profile[pictures.profile]] if pictures.profile in of_profile else [])
+        for size in pictures.sizes
     ]
 
 
-def short(size: int) -> str:
+def short(dataset: str) -> str:
+    """Return what case ids say of a dataset: nothing of Tiny ImageNet."""
+    return "" if dataset == tiny_imagenet.NAME else f"{dataset}-"
+
+
+def shortened(size: int) -> str:
     """Return a number of pictures as case ids show it: 500, 10k."""
     return f"{size // 1000}k" if size >= 1000 and size % 1000 == 0 else str(size)

@@ -8,13 +8,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from amlnn_datasets.series import PRESETS
+from amlnn_datasets import series
 from amlnn_models.cells import GRU, LSTM, RNN, final_states
-from pytest_amlnn.case import Case, Recipe
+from pytest_amlnn import FORECAST, Case, Recipe, Training
 
 UNITS = 50
 """Hidden units of each cell, as in the original report."""
 TEST_POINTS = 1000
+DEFAULT_PRESET = "trend_seasonal"
+"""The series whose case ids do not name it."""
 WINDOWS = {"quick": 32, "seed": 50, "full": 50}
 SIZES = {
     "quick": (1000, 3000),
@@ -51,11 +53,11 @@ class Forecaster(nn.Module):
 
     def forward(self, windows: Tensor) -> Tensor:
         """Map windows (n, window, 1) to forecasts (n, outputs)."""
-        (forecasts,) = self.together([self], [windows])
+        (forecasts,) = self.forward_many([self], [windows])
         return forecasts
 
     @staticmethod
-    def together(nets: Sequence[Forecaster], windows: Sequence[Tensor]) -> list[Tensor]:
+    def forward_many(nets: Sequence[Forecaster], windows: Sequence[Tensor]) -> list[Tensor]:
         """Return each net's forecasts for its windows."""
         of_all = final_states([net.cells for net in nets], windows)
         return [net.forecasts(states) for net, states in zip(nets, of_all, strict=True)]
@@ -98,41 +100,43 @@ def series_cases(
 
     recipes = {"quick": QUICK, "seed": SEED, "full": full}
 
-    def case(profile: str, preset: str, points: int, label: str, recipe: Recipe) -> Case:
-        data: dict[str, int | str] = {
-            "preset": preset,
-            "points": points,
-            "longest": max(SIZES[profile]),
-            "test": TEST_POINTS,
-            "window": WINDOWS[profile],
-        }
+    def case(
+        profile: str, preset: str, points: int, recipe: Recipe, *, variant: str = ""
+    ) -> Case:
+        data = series.source(
+            preset=preset,
+            points=points,
+            longest=max(SIZES[profile]),
+            test=TEST_POINTS,
+            window=WINDOWS[profile],
+        )
+        named = [] if preset == DEFAULT_PRESET else [preset]
         loss = {"scaled_loss": original[points]} if points in original else {}
         return Case(
-            model=model,
-            build=build,
-            recipe=recipe,
-            task="forecast",
+            training=Training(
+                model=model, build=build, recipe=recipe, task=FORECAST, data=data
+            ),
             family="rnn",
-            dataset=preset,
             size=points,
-            label=f"{model}-{label}",
-            data=data,
+            label="-".join([model, *named, str(points), *([variant] if variant else [])]),
             profile=profile,
+            variant=variant,
             flops=flops_per_point * WINDOWS[profile],
-            together=True,
-            reference=loss if preset == "trend_seasonal" else {},
+            seeds_at_once=True,
+            cuda_graphs=True,
+            reference=loss if preset == DEFAULT_PRESET else {},
         )
 
     def cases() -> Iterator[Case]:
         for profile, sizes in SIZES.items():
             for points in sizes:
-                yield case(profile, "trend_seasonal", points, str(points), recipes[profile])
+                yield case(profile, DEFAULT_PRESET, points, recipes[profile])
         for points in SIZES["full"]:
             # as many steps at every size as an epoch budget takes on 3,000 points
             epochs = max(1, round(full.epochs * 3000 / points))
             same_steps = replace(full, epochs=epochs)
-            yield case("full", "trend_seasonal", points, f"{points}-steps", same_steps)
-            for preset in sorted(set(PRESETS) - {"trend_seasonal"}):
-                yield case("full", preset, points, f"{preset}-{points}", full)
+            yield case("full", DEFAULT_PRESET, points, same_steps, variant="steps")
+            for preset in sorted(set(series.PRESETS) - {DEFAULT_PRESET}):
+                yield case("full", preset, points, full)
 
     return list(cases())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -11,7 +10,8 @@ from amlnn_models.mirrored import looks_linear
 from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
-from pytest_amlnn.case import Recipe
+from pytest_amlnn import Recipe
+from pytest_amlnn.recipe import Transforms, changed
 
 
 def resnetv2_18(outputs: int, resolution: int, **start: Any) -> nn.Module:
@@ -25,8 +25,10 @@ def resnetv2_50(outputs: int, resolution: int, **start: Any) -> nn.Module:
     return net if start.get("weights") else looks_linear(net)
 
 
-QUICK = Recipe(epochs=3, learning_rate=0.001, optimizer="adamw", resolution=32)
-SEED = replace(
+QUICK = Recipe(
+    epochs=3, learning_rate=0.001, optimizer="adamw", transforms=Transforms(resolution=32)
+)
+SEED = changed(
     QUICK,
     epochs=5,
     patience=2,
@@ -37,7 +39,7 @@ SEED = replace(
     flip=True,
     precision="bfloat16",
 )
-FULL = replace(
+FULL = changed(
     SEED,
     epochs=30,
     patience=8,
@@ -50,8 +52,8 @@ FULL = replace(
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": replace(SEED, **GENTLE),
-    "full": replace(FULL, **GENTLE, epochs=6, resolution=128),
+    "seed": changed(SEED, **GENTLE),
+    "full": changed(FULL, **GENTLE, epochs=6, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -63,9 +65,9 @@ CASES = [
         RECIPES
         | {
             # in fewer steps the statistics of its norms do not follow its weights
-            "quick": replace(QUICK, epochs=5, learning_rate=0.002),
+            "quick": changed(QUICK, epochs=5, learning_rate=0.002),
             # so that a run takes less than an hour on two cores
-            "full": replace(FULL, epochs=28, resolution=80),
+            "full": changed(FULL, epochs=28, resolution=80),
         },
         tuned=TUNED,
         flops_per_pixel=163_000,

@@ -8,7 +8,6 @@ the same function, with 8 instead of 103 million weights in that layer at 64 pix
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +18,8 @@ from amlnn_models.mirrored import looks_linear
 from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import Dense, quick_on_small_maps
 from amlnn_models.weights import create
-from pytest_amlnn.case import Recipe
+from pytest_amlnn import Recipe
+from pytest_amlnn.recipe import Transforms, changed
 
 STRIDE = 32
 """Input pixels for each cell of the last feature map."""
@@ -74,11 +74,11 @@ QUICK = Recipe(
     learning_rate=0.02,
     clip_norm=1.0,
     standardise=True,
-    resolution=32,
-    mean=(0.485, 0.456, 0.406),
-    deviation=(0.229, 0.224, 0.225),
+    transforms=Transforms(
+        resolution=32, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
+    ),
 )
-SEED = replace(
+SEED = changed(
     QUICK,
     epochs=5,
     patience=2,
@@ -88,11 +88,11 @@ SEED = replace(
     flip=True,
     precision="bfloat16",
 )
-FULL = replace(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=6, crop=0.7)
+FULL = changed(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=6, crop=0.7)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": replace(SEED, **GENTLE),
-    "full": replace(FULL, **GENTLE, epochs=6, batch_size=64, resolution=128),
+    "seed": changed(SEED, **GENTLE),
+    "full": changed(FULL, **GENTLE, epochs=6, batch_size=64, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -100,7 +100,7 @@ CASES = [
     *picture_cases(
         "vgg11",
         vgg11,
-        RECIPES | {"full": replace(FULL, resolution=96)},
+        RECIPES | {"full": changed(FULL, resolution=96)},
         tuned=TUNED,
         flops_per_pixel=335_000,
     ),
@@ -108,7 +108,7 @@ CASES = [
         "vgg19",
         vgg19,
         # in the same time more epochs on fewer pixels teach a deep net more
-        RECIPES | {"full": replace(FULL, epochs=14, resolution=32)},
+        RECIPES | {"full": changed(FULL, epochs=14, resolution=32)},
         tuned=TUNED,
         flops_per_pixel=815_000,
         original={"test_accuracy": 0.0023, "test_loss": 5.2231, "epoch_seconds": 318},

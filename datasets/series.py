@@ -19,7 +19,7 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.random import MT19937, RandomState, SeedSequence
 
-from pytest_amlnn.data import Series, Split
+from pytest_amlnn.data import Series, Source, Split
 
 Floats = npt.NDArray[np.float64]
 
@@ -284,6 +284,12 @@ def demand(name: str, value: int, *, least: int, most: int | None = None) -> Non
     if value < least or (most is not None and value > most):
         limits = f"at least {least}" if most is None else f"{least} to {most}"
         raise ValueError(f"{name} is {value}, must be {limits}")
+
+
+def source(preset: str, *, points: int, longest: int, test: int, window: int) -> Source:
+    """Return what opens `splits` of these sizes in any process; the seed draws the noise."""
+    sizes = {"points": points, "longest": longest, "test": test, "window": window}
+    return Source(name=preset, open=splits, arguments={"preset": preset, **sizes}, seeded=True)
 
 
 def splits(

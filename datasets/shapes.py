@@ -19,7 +19,7 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from pytest_amlnn.data import Pictures, Split
+from pytest_amlnn.data import Pictures, Source, Split
 
 Grid = npt.NDArray[np.float64]
 
@@ -161,6 +161,12 @@ def pictures(kinds: int, first: int, count: int) -> npt.NDArray[np.uint8]:
     """Draw pictures `first` and on of each of the first `kinds` classes, class by class."""
     drawn = [draw(kind, first + i) for kind in range(kinds) for i in range(count)]
     return np.stack(drawn)
+
+
+def source(*, size: int, classes: int, validation: int) -> Source:
+    """Return what opens `splits` of these sizes in any process; nothing is on disk."""
+    sizes = {"size": size, "classes": classes, "validation": validation}
+    return Source(name="shapes", open=splits, arguments=sizes)
 
 
 def splits(*, size: int, classes: int, validation: int) -> Pictures:

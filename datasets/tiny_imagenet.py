@@ -13,9 +13,10 @@ import numpy.typing as npt
 from amlnn_datasets import picture_archive, picture_cache
 from amlnn_datasets.picture_cache import Entry
 from amlnn_datasets.picture_layout import Layout, layout_of
-from pytest_amlnn.data import DataError, Pictures, Split
+from pytest_amlnn.data import DataError, Pictures, Source, Split
 from pytest_amlnn.download import cache_folder, download
 
+NAME = "tiny-imagenet"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIZE = 248_100_043
 SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
@@ -23,6 +24,25 @@ MISSING = (
     "Tiny ImageNet is not on this machine: `amlnn fetch tiny-imagenet` gets it, or "
     "--amlnn-data names its zip or folder"
 )
+
+
+def source(*, size: int, classes: int, validation: int) -> Source:
+    """Return what opens `splits` of these sizes in any process, wherever the archive lies."""
+    sizes = {"size": size, "classes": classes, "validation": validation}
+    return Source(name=NAME, open=open_splits, arguments=sizes, placed=True, missing=missing)
+
+
+def open_splits(*, place: str | None, **sizes: int) -> Pictures:
+    """Return `splits` of the archive at `place`, or of the fetched one; raises DataError."""
+    path = located(place)
+    if path is None:
+        raise DataError(MISSING)
+    return splits(path, **sizes)
+
+
+def missing(*, place: str | None, **sizes: int) -> str | None:
+    """Say why there are no such pictures on this machine; raises DataError as `check` does."""
+    return unavailable(located(place), **sizes)
 
 
 def located(given: str | None) -> Path | None:
@@ -93,7 +113,7 @@ def splits(path: Path, *, size: int, classes: int, validation: int) -> Pictures:
 
 
 def _home() -> Path:
-    return cache_folder() / "tiny-imagenet"
+    return cache_folder() / NAME
 
 
 def _fetched() -> Path:
@@ -163,7 +183,7 @@ def _decode(path: Path, layout: Layout, folder: Path, mark: str) -> None:
 
 def _facts(path: Path, entry: Entry, layout: Layout, classes: int) -> dict[str, object]:
     return {
-        "name": "tiny-imagenet",
+        "name": NAME,
         "digest": entry.digest,
         "source": path.absolute().name,
         "archive_counts": {"train": int(layout.counts.sum()), "val": len(layout.val)},

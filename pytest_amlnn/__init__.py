@@ -1,21 +1,37 @@
 """Benchmark the training of neural networks with pytest."""
 
-from pytest_amlnn.case import Case, Recipe, discover
-from pytest_amlnn.data import DataError, Pictures, Series, Split, Weights
+from pytest_amlnn.case import Case, Training, discover
+from pytest_amlnn.data import DataError, Pictures, Series, Source, Split, Weights
 from pytest_amlnn.gate import Limit, Verdict
+from pytest_amlnn.metrics import Metric, Paired
+from pytest_amlnn.recipe import Recipe, Transforms
 from pytest_amlnn.result import Epoch, Result, Run
+from pytest_amlnn.tasks import Scored, Task
+from pytest_amlnn.tasks.classification import CLASSIFICATION, Classification
+from pytest_amlnn.tasks.forecast import FORECAST, Forecast
 
 __all__ = [
+    "CLASSIFICATION",
+    "FORECAST",
     "Case",
+    "Classification",
     "DataError",
     "Epoch",
+    "Forecast",
     "Limit",
+    "Metric",
+    "Paired",
     "Pictures",
     "Recipe",
     "Result",
     "Run",
+    "Scored",
     "Series",
+    "Source",
     "Split",
+    "Task",
+    "Training",
+    "Transforms",
     "Verdict",
     "Weights",
     "discover",

@@ -47,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
 def render(parsed: argparse.Namespace) -> str:
     """Write the reports into the run directory, print the readable one; say what is missing."""
     from pytest_amlnn import report
-    from pytest_amlnn.report.markdown import text
+    from pytest_amlnn.report.text import markdown
 
     sweep = report.write(parsed.folder)
-    print(text(sweep))
+    print(markdown(sweep))
     return f"{len(sweep.missing)} cases are not complete" if sweep.missing else ""
 
 

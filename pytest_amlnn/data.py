@@ -1,13 +1,14 @@
-"""The examples of a case: what a dataset hands to training."""
+"""The examples of a case, where they come from, and the check before they are trained on."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes a while
     import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes
 
 
 class DataError(Exception):
-    """A dataset that cannot be used; the message says which file and what to do."""
+    """A dataset that cannot be used; the message says which file or row and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class Weights:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the file."""
+        """SHA-256 of the file."""
         with self.path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -48,21 +49,43 @@ class Split:
     """Examples of one split, read by row so that a memory map is never copied whole."""
 
     inputs: npt.NDArray[np.generic]
-    """Of all examples: uint8 (n, height, width, 3) pictures, or float64 (n, window) series."""
+    """Of all examples, one a row: uint8 (n, height, width, 3) pictures, float64 (n, window)
+    series, or what the task says."""
     rows: npt.NDArray[np.int64]
     """The rows of `inputs` that belong to this split, in order."""
     targets: npt.NDArray[np.generic]
-    """One target for each of `rows`: int64 class numbers, or float64 values."""
+    """One target for each of `rows`: int64 class numbers, float64 values, or what the task
+    says."""
     names: Sequence[str]
-    """One name for each of `rows`: of the picture's file, or of the point in time."""
+    """One name for each of `rows`, each once: of a picture's file, or of a point in time."""
 
     def __len__(self) -> int:
         return len(self.rows)
 
 
+class Splits(Protocol):
+    """What a dataset hands to training: three splits, and what it says of itself."""
+
+    @property
+    def train(self) -> Split:
+        """The examples that gradients are computed on."""
+
+    @property
+    def validation(self) -> Split:
+        """The examples that choose the best epoch, and when to stop."""
+
+    @property
+    def test(self) -> Split:
+        """The examples that are looked at once, at the end."""
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What the record says of the dataset: name, digest, counts."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Labelled pictures, split three ways."""
+    """Labelled examples, split three ways: pictures, or whatever else has classes."""
 
     train: Split
     validation: Split
@@ -75,7 +98,10 @@ class Pictures:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Windows of a series and the values that follow them, split in order of time."""
+    """Windows of a series and the values that follow them, split in order of time.
+
+    A measured series has no oracle and no noise scale; what is left out is not reported.
+    """
 
     train: Split
     validation: Split
@@ -84,17 +110,125 @@ class Series:
     """Mean of the training points; with `scale`, fitted on nothing else."""
     scale: float
     """Standard deviation of the training points, in original units."""
-    naive_error: float
+    naive_error: float | None = None
     """Mean absolute error of the seasonal naive forecast in training: MASE's divisor."""
-    forecasts: Mapping[str, npt.NDArray[np.float64]]
-    """Forecasts to compare with, one value for each test target: `oracle`, `last_value`,
-    `seasonal_naive`, `autoregression`."""
-    noise_scale: npt.NDArray[np.float64]
+    forecasts: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Forecasts to compare with, one value for each test target: any of `oracle`,
+    `last_value`, `seasonal_naive`, `autoregression`."""
+    noise_scale: npt.NDArray[np.float64] | None = None
     """Standard deviation of the noise in each test target, in original units."""
     facts: Mapping[str, object] = field(default_factory=dict)
     """What the record says of the dataset: name, digest, counts, and what its oracle is."""
 
 
-Splits = Pictures | Series
-Data = Callable[[int], Splits]
-"""The splits that a run with this seed is trained on; pictures are the same for every seed."""
+Data = Callable[[int], Any]
+"""The splits that a run with this seed is trained on: a `Source`, or a function in a test."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Data by reference: which function opens them, with which arguments, in any process.
+
+    Calling a source with a run's seed gives the splits.
+    """
+
+    name: str
+    """Of the dataset: in case ids, tables, and `--amlnn-data NAME=PATH`."""
+    open: Callable[..., Any] | None = None
+    """An importable function of `arguments`, of `seed` if it is `seeded`, and of `place` if it
+    is `placed`. None: the test hands its data to `train`, and the case stays in one process."""
+    arguments: Mapping[str, int | float | str | bool] = field(default_factory=dict)
+    seeded: bool = False
+    """The seed of a run draws the data."""
+    placed: bool = False
+    """The data are files, which lie somewhere else on each machine."""
+    place: str | None = None
+    """Where they lie on this machine, as `--amlnn-data` says; None leaves it to the dataset."""
+    missing: Callable[..., str | None] | None = None
+    """A function like `open`, without the seed: says why the data are not on this machine, and
+    which command gets them; None where they are."""
+
+    def __call__(self, seed: int) -> Any:
+        """Return the splits that a run with this seed is trained on; raises DataError."""
+        if self.open is None:
+            raise DataError(
+                f"the case names no function that opens {self.name}: call train(case, data), or"
+                " name one, as in Source(open=...)"
+            )
+        return self.open(**self.given, **({"seed": seed} if self.seeded else {}))
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments of `open` and `missing`."""
+        return {**self.arguments, **({"place": self.place} if self.placed else {})}
+
+    def at(self, place: str | None) -> Source:
+        """Return the source whose files lie there; one without files is as it was."""
+        return replace(self, place=place) if self.placed else self
+
+    def unavailable(self) -> str | None:
+        """Say why the data are not on this machine, and how to get them; None if they are."""
+        return self.missing(**self.given) if self.missing else None
+
+
+# checks
+
+
+def check_splits(splits: Splits) -> None:
+    """Refuse splits that nothing can be trained on, whatever the task.
+
+    Raises DataError with split, row and remedy: for an empty split, lengths that do not agree,
+    rows outside of the inputs, names that are there twice, numbers that are not finite, and
+    facts that JSON cannot hold.
+    """
+    for name in ("train", "validation", "test"):
+        check_split(name, getattr(splits, name))
+    try:
+        json.dumps(dict(splits.facts), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"facts of the dataset cannot be stored as JSON: {error}; use text, bool, int,"
+            " finite float, and lists and dicts of these"
+        ) from error
+
+
+def check_split(name: str, split: Split) -> None:
+    """Refuse a split whose parts do not fit together; `name` is for the message."""
+    count = len(split.rows)
+    if not count:
+        raise DataError(f"{name} split: it has no examples")
+    for part in ("targets", "names"):
+        if len(getattr(split, part)) != count:
+            raise DataError(
+                f"{name} split: {count} rows, but {len(getattr(split, part))} {part}; it needs"
+                " one for each row"
+            )
+    if split.rows.dtype.kind not in "iu":
+        raise DataError(f"{name} split: rows are {split.rows.dtype}, needs integers")
+    last = len(split.inputs) - 1
+    for row in (split.rows.min(), split.rows.max()):
+        if not 0 <= row <= last:
+            raise DataError(f"{name} split: row {row} is none of the inputs' rows, 0 to {last}")
+    if len({*split.names}) < count:
+        twice = next(n for i, n in enumerate(split.names) if n in split.names[:i])
+        raise DataError(f"{name} split: two examples are named {twice}; names must differ")
+    check_finite(name, "inputs", split.inputs, split.rows)
+    check_finite(name, "targets", split.targets, range(count))
+
+
+def check_finite(
+    name: str, part: str, values: npt.NDArray[np.generic], rows: Sequence[int] | Any
+) -> None:
+    """Refuse NaN and infinity in a split's inputs or targets, naming the first row."""
+    import numpy as np
+
+    if values.dtype.kind not in "fc":
+        return
+    chosen = values if isinstance(rows, range) else values[rows]
+    finite = np.isfinite(chosen).reshape(len(chosen), -1).all(1)
+    if not finite.all():
+        row = int(np.flatnonzero(~finite)[0])
+        raise DataError(
+            f"{name} split: {part} of row {int(rows[row])} hold a value that is no finite"
+            " number; remove or fill it"
+        )

@@ -1,4 +1,4 @@
-"""The device of a run: choice, settings, memory, speed and what the record says of it."""
+"""The device of a run: choice, settings, clock, memory, and what the record says of it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import ctypes
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
 from time import perf_counter
 
 import torch
-from torch.utils import deterministic
+from torch.utils import deterministic as torch_deterministic
 
 PACKAGES = (
     "pytest-amlnn",
@@ -50,11 +51,11 @@ def resolve(name: str) -> torch.device:
 
 
 @contextmanager
-def settled(device: torch.device, threads: int) -> Iterator[None]:
-    """Compute alike every time, with so many threads; other people's settings come back."""
+def deterministic(device: torch.device, threads: int) -> Iterator[None]:
+    """Compute the same bits every time; restores the caller's settings."""
     threads_before, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     tuned = torch.backends.cudnn.benchmark
-    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    filled = torch_deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     # cuBLAS reads this when its first handle is made, which lies ahead of any run
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
@@ -62,20 +63,23 @@ def settled(device: torch.device, threads: int) -> Iterator[None]:
     torch.set_deterministic_debug_mode(2)
     torch.backends.cudnn.benchmark = False
     # torch's kernels write all that they return; filling it before takes a tenth of a step
-    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch_deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), freed_kept():
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            keep_freed_memory(),
+        ):
             yield
     finally:
         torch.set_num_threads(threads_before)
         torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = tuned
-        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        torch_deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
 
 
 @contextmanager
-def freed_kept() -> Iterator[None]:
-    """Have the C library keep what a step frees for the next one; it is given back at the end.
+def keep_freed_memory() -> Iterator[None]:
+    """Have the C library keep the memory that a step frees, until the end of the training.
 
     glibc returns large blocks to the kernel, which fills them with zeros each time that they
     are wanted again: a third of a step of EfficientNet-Lite. Other C libraries are left alone,
@@ -133,6 +137,64 @@ def processor() -> str:
     return found[1] if found else platform.processor()
 
 
+# clock
+
+PARTS = ("prepare", "build", "compile", "train", "evaluate", "checkpoint")
+
+
+@dataclass
+class Spent:
+    """A run's seconds, in all attempts."""
+
+    parts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PARTS, 0.0))
+    wall_seconds: float = 0.0
+    """Those between the parts included."""
+
+    def add(self, parts: Mapping[str, float]) -> None:
+        """Count in the seconds of an earlier attempt."""
+        for name, seconds in parts.items():
+            self.parts[name] += seconds
+            self.wall_seconds += seconds
+
+
+class Clock:
+    """Time the parts of runs, waiting for the device at both ends of each.
+
+    What is done for several runs at once is counted for each in equal shares.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.counted = perf_counter()
+
+    @contextmanager
+    def part(self, name: str, *runs: Spent) -> Iterator[None]:
+        """Add the seconds until the device has done all of this to one part of the runs."""
+        self.wait()
+        start = perf_counter()
+        yield
+        self.wait()
+        end = perf_counter()
+        for run in runs:
+            run.parts[name] += (end - start) / len(runs)
+            run.wall_seconds += (end - self.counted) / len(runs)
+        self.counted = end
+
+    def skip(self) -> None:
+        """Count nothing of what was done since the last part."""
+        self.counted = perf_counter()
+
+    def wait(self) -> None:
+        """Return when the device has nothing left to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+# memory and speed
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Set the high-water mark back to what is in use now, where the system can."""
     if device.type == "cuda":
@@ -150,7 +212,7 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 def calibrate(device: torch.device) -> float:
-    """Return the median seconds of a small convolution there and back again.
+    """Return the median seconds of a small convolution, forward and backward.
 
     It tells a slow machine from a slow model: the same work, beside every run.
     """

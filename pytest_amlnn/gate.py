@@ -7,10 +7,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pytest_amlnn.options import PROFILES
-from pytest_amlnn.result import MACHINE_METRICS, METRICS, SHARES, Result
+from pytest_amlnn.metrics import COMMON, Metric
+from pytest_amlnn.options import PROFILES, Options
+from pytest_amlnn.result import Result
+
+if TYPE_CHECKING:
+    from pytest_amlnn.case import Case
 
 PASSED, REGRESSED, NOT_COMPARABLE = "passed", "regressed", "not comparable"
 SEVERITY = (PASSED, NOT_COMPARABLE, REGRESSED)
@@ -83,7 +87,7 @@ def judge(result: Result, limits: Iterable[Limit], *, enforced: bool = True) -> 
 def judge_one(result: Result, limit: Limit) -> Judgement:
     """Hold one metric's mean against its bounds; times of contended runs prove nothing."""
     value = result.metrics[limit.metric].mean
-    if result.contended and limit.metric in MACHINE_METRICS:
+    if result.contended and result.known[limit.metric].of_machine:
         verdict = NOT_COMPARABLE
     else:
         verdict = PASSED if keeps(value, limit) else REGRESSED
@@ -101,6 +105,12 @@ def keeps(value: float | None, limit: Limit) -> bool:
 def to_plain(limit: Limit) -> dict[str, Any]:
     """Return the limit as JSON-ready data."""
     return asdict(limit)
+
+
+def load_for(options: Options) -> tuple[Limit, ...]:
+    """Return the profile's limits; none with the gate off, or without the default file."""
+    wanted = options.gates_named or options.gates.exists()
+    return load(options.gates, options.profile) if wanted and options.gate != "off" else ()
 
 
 def load(path: Path, profile: str) -> tuple[Limit, ...]:
@@ -144,42 +154,60 @@ def table(value: Any, where: str) -> Mapping[str, Any]:
 def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
     """Return one limit, checked as far as it can be without its case."""
     bounds = table(bounds, where)
-    known = sorted({name for names in METRICS.values() for name in names})
-    if metric not in known:
-        raise GateError(f"{where}: unknown metric '{metric}'{hint(metric, known)}")
     if not bounds or not bounds.keys() <= {"at_least", "at_most"}:
         raise GateError(f"{where}: {metric} needs at_least, at_most or both, nothing else")
     for side, bound in bounds.items():
-        check_bound(metric, side, bound, where)
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if not number or not math.isfinite(bound):
+            raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a finite number")
     if bounds.get("at_least", bound) > bounds.get("at_most", bound):
         raise GateError(f"{where}: {metric}: at_least exceeds at_most, nothing can pass")
-    return Limit(case=case, metric=metric, where=where, **bounds)
+    limit = Limit(case=case, metric=metric, where=where, **bounds)
+    impossible = outside_share(limit, share=metric in shares())
+    if impossible:
+        raise GateError(impossible[0])
+    return limit
 
 
-def check_bound(metric: str, side: str, bound: Any, where: str) -> None:
-    """Refuse a bound that is no number, or that a share of 0..1 cannot meet or miss."""
-    number = isinstance(bound, int | float) and not isinstance(bound, bool)
-    if not number or not math.isfinite(bound):
-        raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a finite number")
-    if metric in SHARES and not 0 <= bound <= 1:
-        raise GateError(f"{where}: {metric}: {side} is {bound:g}, needs a share from 0 to 1")
+def shares() -> set[str]:
+    """Return the names of those metrics of our own tasks that lie in 0..1."""
+    from pytest_amlnn.tasks.classification import CLASSIFICATION  # only where there are limits
+
+    return {metric.name for metric in CLASSIFICATION.metrics if metric.share}
 
 
-def unknown(limits: Iterable[Limit], tasks: Mapping[str, str], function: str) -> list[str]:
+def outside_share(limit: Limit, *, share: bool) -> list[str]:
+    """Say which bounds a share of 0..1 cannot meet or miss."""
+    return [
+        f"{limit.where}: {limit.metric}: {side} is {bound:g}, needs a share from 0 to 1"
+        for side, bound in (("at_least", limit.at_least), ("at_most", limit.at_most))
+        if share and bound is not None and not 0 <= bound <= 1
+    ]
+
+
+def unknown(limits: Iterable[Limit], cases: Mapping[str, Case], function: str) -> list[str]:
     """Return what is wrong with limits on one test function's cases, in words.
 
-    `tasks` holds the task of every case that the function has in this profile, by id.
+    `cases` are all that the function has in this profile, by id.
     """
     mine = [limit for limit in limits if limit.case.split("[")[0] == function]
-    wrong = []
-    for limit in mine:
-        if limit.case not in tasks:
-            remedy = hint(limit.case, sorted(tasks))
-            wrong.append(f"{limit.where}: no case '{limit.case}' in this profile{remedy}")
-        elif limit.metric not in METRICS[tasks[limit.case]]:
-            task = tasks[limit.case]
-            wrong.append(f"{limit.where}: '{limit.metric}' is no metric of a {task} case")
-    return wrong
+    return [words for limit in mine for words in wrong_with(limit, cases)]
+
+
+def wrong_with(limit: Limit, cases: Mapping[str, Case]) -> list[str]:
+    """Say what is wrong with a limit: its case or metric is unknown, a share cannot meet it."""
+    if limit.case not in cases:
+        remedy = hint(limit.case, sorted(cases))
+        return [f"{limit.where}: no case '{limit.case}' in this profile{remedy}"]
+    task = cases[limit.case].training.task
+    metrics: dict[str, Metric] = {metric.name: metric for metric in (*task.metrics, *COMMON)}
+    if limit.metric not in metrics:
+        remedy = hint(limit.metric, sorted(metrics))
+        return [
+            f"{limit.where}: unknown metric '{limit.metric}': it is no metric of a {task.name}"
+            f" case{remedy}"
+        ]
+    return outside_share(limit, share=metrics[limit.metric].share)
 
 
 def hint(name: str, known: list[str]) -> str:

@@ -24,7 +24,7 @@ class Captured(nn.Module):
         return outputs
 
 
-def captured(net: nn.Module, inputs: Tensor) -> Forward:
+def capture_training_pass(net: nn.Module, inputs: Tensor) -> Forward:
     """Return what computes a net in training, forward and back, each as one CUDA graph.
 
     A graph takes inputs of the one shape it was captured with, that of `inputs`; others, such

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -23,13 +23,15 @@ Uncaptured = Callable[[], AbstractContextManager[None]]
 
 
 class Progress(Protocol):
-    """What training tells while it is under way."""
+    """What training tells while it is under way, and of which seeds."""
 
-    def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
+    def step(
+        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
+    ) -> None:
         """Take note of a step; `examples` were trained on in this epoch so far."""
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
-        """Take note of a finished epoch."""
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
+        """Take note of the finished epochs of one run."""
 
     def note(self, text: str) -> None:
         """Say something out of the ordinary."""
@@ -37,11 +39,14 @@ class Progress(Protocol):
 
 @dataclass
 class Tally:
-    """What is known of a run under way, as one line of text."""
+    """What is known of the runs under way, as one line of text."""
 
-    title: str
+    id: str
+    """Of the case."""
     epochs: int
     """The budget."""
+    seeds: Sequence[int] = ()
+    """Those that are trained at once just now."""
     started: float = field(default_factory=perf_counter)
     epoch_started: float = field(default_factory=perf_counter)
     share: float = 0.0
@@ -51,34 +56,51 @@ class Tally:
     speed: float = 0.0
     """Examples a second in this epoch, validation left out."""
     number: int = 1
-    last: Epoch | None = None
+    last: dict[int, Epoch] = field(default_factory=dict)
+    """Of each seed, its last epoch."""
 
-    def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
+    @property
+    def title(self) -> str:
+        """Case and seeds."""
+        plural = "seeds" if len(self.seeds) > 1 else "seed"
+        return f"{self.id} {plural} {', '.join(map(str, self.seeds))}"
+
+    def step(
+        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
+    ) -> None:
         """Take note of a step."""
-        self.number = epoch
+        self.seeds, self.number = seeds, epoch
         if self.resumed is None:
             self.resumed = (epoch - 1) / self.epochs
         self.share = (epoch - 1 + step / steps) / self.epochs
         self.speed = examples / max(perf_counter() - self.epoch_started, 1e-9)
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Take note of a finished epoch; the next one starts now."""
-        self.last = epoch
+        self.last[seed] = epochs[-1]
         self.epoch_started = perf_counter()
 
     def line(self) -> str:
-        """Return epoch, loss, accuracy, speed and the time left if the budget is used up."""
+        """Return epoch, losses, scores, speed and the time left if the budget is used up."""
         parts = [self.title, f"epoch {self.number}/{self.epochs}"]
-        if self.last is not None:
-            parts.append(
-                f"loss {self.last.train_loss:.4g}, validation {self.last.val_loss:.4g}"
-            )
-            if self.last.val_accuracy is not None:
-                parts.append(f"accuracy {self.last.val_accuracy:.1%}")
+        last = [self.last[seed] for seed in self.seeds if seed in self.last]
+        if last:
+            trained = " ".join(f"{epoch.train['loss']:.4g}" for epoch in last)
+            validated = " ".join(f"{epoch.validation['loss']:.4g}" for epoch in last)
+            parts.append(f"loss {trained}, validation {validated}")
+            names = [name for name in last[0].validation if name != "loss"]
+            for name in names:
+                values = " ".join(shown(epoch.validation[name]) for epoch in last)
+                parts.append(f"{name} {values}")
         done = self.share - (self.resumed or 0.0)
         left = (perf_counter() - self.started) * (1 - self.share) / max(done, 1e-9)
         parts.append(f"{self.speed:,.0f}/s")
         return ", ".join([*parts, f"{int(left) // 60}:{int(left) % 60:02} left"])
+
+
+def shown(score: float) -> str:
+    """Return a score as text, in per cent if it may be a share."""
+    return f"{score:.1%}" if 0 <= score <= 1 else f"{score:.4g}"
 
 
 class Lines:
@@ -91,13 +113,15 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
-    def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
+    def step(
+        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
+    ) -> None:
         """Take note of a step."""
-        self.tally.step(epoch, step, steps, examples)
+        self.tally.step(seeds, epoch, step, steps, examples)
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Write a line if one is due."""
-        self.tally.epoch(epoch)
+        self.tally.epoch(seed, epochs)
         if perf_counter() - self.written >= SECONDS_BETWEEN_LINES:
             self.write(self.tally.line())
             self.written = perf_counter()
@@ -129,14 +153,16 @@ class Frames:
             self.live.start()
         return self
 
-    def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
+    def step(
+        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
+    ) -> None:
         """Draw the line anew if it is due."""
-        self.tally.step(epoch, step, steps, examples)
+        self.tally.step(seeds, epoch, step, steps, examples)
         self.draw()
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Draw the line anew if it is due, with the epoch's loss."""
-        self.tally.epoch(epoch)
+        self.tally.epoch(seed, epochs)
         self.draw()
 
     def note(self, text: str) -> None:
@@ -169,10 +195,12 @@ class Silent:
     def __enter__(self) -> Self:
         return self
 
-    def step(self, epoch: int, step: int, steps: int, examples: int) -> None:
+    def step(
+        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
+    ) -> None:
         """Show nothing."""
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Show nothing."""
 
     def note(self, text: str) -> None:
@@ -180,3 +208,24 @@ class Silent:
 
     def __exit__(self, *_: object) -> None:
         return None
+
+
+def progress_on(terminal: Any, capture: Any, tally: Tally) -> Lines | Frames | Silent:
+    """Return what shows runs under way: frames on a terminal, lines elsewhere.
+
+    `terminal` is pytest's terminal reporter, None where nothing is to be shown; `capture` is
+    its capture manager.
+    """
+    if terminal is None:
+        return Silent()
+    uncaptured = capture.global_and_fixture_disabled
+
+    def write(line: str) -> None:
+        with uncaptured():
+            terminal.write_line(line)
+
+    if not terminal.isatty:
+        return Lines(tally, write)
+    with uncaptured():
+        terminal.ensure_newline()  # the frame's line is its own, and wiped in the end
+    return Frames(tally, uncaptured)

@@ -3,59 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.statistics import Spread, spread
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from pytest_amlnn.recipe import Recipe
+    from pytest_amlnn.tasks import Task
+
+SCHEMA = 2
+"""Of everything in a run directory but summary.json; `schema_1` reads what came before."""
 
 FINISHED = "finished"
 STATUSES = (FINISHED, "diverged", "oom", "crashed", "implausible")
 """From best to worst; a case is as bad as its worst run."""
 
-COMMON_METRICS = (
-    "train_seconds", "wall_seconds", "seconds_per_step", "samples_per_second",
-    "epochs", "parameters", "flops_per_sample", "peak_memory_bytes",
-)  # fmt: skip
-METRICS: Mapping[str, tuple[str, ...]] = {
-    "classification": (
-        "test_accuracy", "test_top5", "test_loss", "train_accuracy", "val_accuracy",
-        "start_accuracy", "start_loss", *COMMON_METRICS,
-    ),
-    "forecast": (
-        "test_mse", "test_mae", "test_mase", "oracle_mse", "last_value_mse",
-        "seasonal_naive_mse", "autoregression_mse", "efficiency", "start_loss",
-        *COMMON_METRICS,
-    ),
-}  # fmt: skip
-SHARES = frozenset(
-    {"test_accuracy", "test_top5", "train_accuracy", "val_accuracy", "start_accuracy"}
-)
-"""Metrics in 0..1."""
-MACHINE_METRICS = frozenset(
-    {
-        "train_seconds",
-        "wall_seconds",
-        "seconds_per_step",
-        "samples_per_second",
-        "peak_memory_bytes",
-    }
-)
-"""Metrics that say as much of the machine as of the case."""
+
+# epochs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
     """One pass over the training examples, and what the validation split said after it."""
 
-    train_loss: float
-    train_accuracy: float | None
-    """While training, augmentation and dropout on; None for a forecast."""
-    val_loss: float
-    val_accuracy: float | None
+    train: Mapping[str, float]
+    """`loss`, and the task's scores by name, while training: augmentation and dropout on."""
+    validation: Mapping[str, float]
+    """The same of the validation split, afterwards."""
     learning_rate: float
     """After the epoch's last step."""
     gradient_norm: float
@@ -65,6 +44,62 @@ class Epoch:
     """By part: `train`, `evaluate`."""
 
 
+PREFIXES = {"train": "train_", "validation": "val_"}
+"""Of an epoch's scores on disk: `train_loss`, `val_accuracy`."""
+
+
+def epoch_to_plain(epoch: Epoch) -> dict[str, Any]:
+    """Return the epoch as plain data, every score beside the others."""
+    plain = asdict(epoch)
+    for name, prefix in PREFIXES.items():
+        plain |= {f"{prefix}{score}": value for score, value in plain.pop(name).items()}
+    return plain
+
+
+def epoch_from_plain(plain: Mapping[str, Any]) -> Epoch:
+    """Return the epoch that `epoch_to_plain` was given."""
+    parts: dict[str, Any] = {
+        name: {key.removeprefix(prefix): plain[key] for key in plain if key.startswith(prefix)}
+        for name, prefix in PREFIXES.items()
+    }
+    others = ("learning_rate", "gradient_norm", "steps", "seconds")
+    return Epoch(**parts, **{name: plain[name] for name in others})
+
+
+def stop_reason(epochs: Sequence[Epoch], recipe: Recipe) -> str:
+    """Say why training is over after these epochs; nothing as long as it goes on."""
+    if not epochs:
+        return ""
+    done = len(epochs)
+    if diverged(epochs):
+        rate = f"learning rate {epochs[-1].learning_rate:.3g}"
+        return f"the loss of epoch {done} is not a finite number ({rate}); try a lower one"
+    if done == recipe.epochs:
+        return f"the budget of {done} epochs is used up"
+    best = best_epoch(epochs) or 0
+    # annealing lowers the loss late, so the first half of the schedule is not held against it
+    waited = done - max(best, recipe.epochs // 2)
+    if waited >= recipe.patience:
+        return f"no lower validation loss for {done - best} epochs"
+    return ""
+
+
+def diverged(epochs: Sequence[Epoch]) -> bool:
+    """Return whether the last epoch ended with a loss that is no finite number."""
+    last = epochs[-1]
+    return not (math.isfinite(last.train["loss"]) and math.isfinite(last.validation["loss"]))
+
+
+def best_epoch(epochs: Sequence[Epoch]) -> int | None:
+    """Return the number, from 1, of the first epoch with the lowest validation loss."""
+    losses = [(epoch.validation["loss"], i) for i, epoch in enumerate(epochs, 1)]
+    finite = [pair for pair in losses if math.isfinite(pair[0])]
+    return min(finite)[1] if finite else None
+
+
+# runs
+
+
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """One training of a case with one seed: what is stored, resumed and retried."""
@@ -72,7 +107,9 @@ class Run:
     id: str
     seed: int
     case: Mapping[str, Any]
-    """The case as plain data, recipe included."""
+    """The case as plain data; `training` is what its numbers follow from."""
+    task: Mapping[str, Any]
+    """Metrics and columns of its task, as plain data."""
     status: str
     reason: str
     """Why training stopped, or what went wrong, in words."""
@@ -80,6 +117,8 @@ class Run:
     best_epoch: int | None
     """Counted from 1; the weights of this epoch were tested."""
     metrics: Mapping[str, float | None]
+    baselines: Mapping[str, float | None] = field(default_factory=dict)
+    """What follows from the data alone, such as chance."""
     parts: Mapping[str, float]
     """Seconds by part; they add up to `wall_seconds`."""
     data: Mapping[str, Any]
@@ -99,16 +138,35 @@ class Run:
     attempts: int = 1
     schema: int = SCHEMA
 
+    def value(self, name: str) -> float | None:
+        """Return the value of a metric or baseline; None where the run has none."""
+        return self.metrics.get(name, self.baselines.get(name))
+
+
+def task_to_plain(task: Task) -> dict[str, Any]:
+    """Return a task's metrics and columns as plain data, so that reports need no code of it."""
+    return {
+        "metrics": [asdict(metric) for metric in task.metrics],
+        "columns": [asdict(column) for column in task.columns],
+    }
+
+
+def column_from_plain(plain: Mapping[str, Any]) -> Column:
+    """Return the column that `task_to_plain` was given."""
+    return Paired(**plain) if "by" in plain else Metric(**plain)
+
 
 def to_plain(run: Run) -> dict[str, Any]:
     """Return the run as JSON-ready data, with None for what is not a finite number."""
-    plain: dict[str, Any] = finite(asdict(run))
-    return plain
+    plain = asdict(replace(run, epochs=()))
+    plain["epochs"] = [epoch_to_plain(epoch) for epoch in run.epochs]
+    finite_plain: dict[str, Any] = finite(plain)
+    return finite_plain
 
 
 def from_plain(plain: Mapping[str, Any]) -> Run:
     """Return the run that `to_plain` was given."""
-    return Run(**{**plain, "epochs": tuple(Epoch(**epoch) for epoch in plain["epochs"])})
+    return Run(**{**plain, "epochs": tuple(map(epoch_from_plain, plain["epochs"]))})
 
 
 def finite(value: Any) -> Any:
@@ -120,6 +178,9 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+# results
+
+
 @dataclass(frozen=True, kw_only=True)
 class Result:
     """The runs of a case, taken together."""
@@ -127,13 +188,49 @@ class Result:
     id: str
     runs: tuple[Run, ...]
     """At least one, in order of their seeds."""
-    metrics: Mapping[str, Spread]
-    """Mean, spread and interval over the seeds, by metric."""
 
     @property
     def case(self) -> Mapping[str, Any]:
         """The case as plain data."""
         return self.runs[0].case
+
+    @property
+    def training(self) -> Mapping[str, Any]:
+        """What was trained, as plain data."""
+        training: Mapping[str, Any] = self.case["training"]
+        return training
+
+    @cached_property
+    def known(self) -> dict[str, Metric]:
+        """Every metric that the case can have, by name."""
+        own = [Metric(**plain) for plain in self.runs[0].task["metrics"]]
+        return {metric.name: metric for metric in [*own, *COMMON]}
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """The columns of its task."""
+        return [column_from_plain(plain) for plain in self.runs[0].task["columns"]]
+
+    @cached_property
+    def metrics(self) -> dict[str, Spread]:
+        """Mean, spread and interval over the seeds, by metric."""
+        return {name: self.spread(metric) for name, metric in self.known.items()}
+
+    def spread(self, metric: Metric) -> Spread:
+        """Sum up one metric; a run that lacks it leaves no mean, for no run is ever dropped.
+
+        Runs that were trained at once have equal shares of one time: that is no spread.
+        """
+        counts = [run.data["counts"].get("test") for run in self.runs if "counts" in run.data]
+        found = spread(
+            [run.value(metric.name) for run in self.runs],
+            low=0.0 if metric.share or metric.positive else None,
+            high=1.0 if metric.share else None,
+            tests=counts[0] if counts and metric.of_examples else None,
+        )
+        if metric.of_machine and any(run.together > 1 for run in self.runs):
+            return replace(found, sd=None, low=None, high=None)
+        return found
 
     @property
     def status(self) -> str:
@@ -155,26 +252,7 @@ class Result:
 def gather(runs: Iterable[Run]) -> list[Result]:
     """Return the results of all cases that have a run, in order of their ids."""
     ordered = sorted(runs, key=lambda run: (run.id, run.seed))
-    return [result_of(tuple(group)) for _, group in groupby(ordered, key=lambda run: run.id)]
-
-
-def result_of(runs: tuple[Run, ...]) -> Result:
-    """Take the runs of one case together."""
-    names = METRICS[runs[0].case["task"]]
-    return Result(
-        id=runs[0].id, runs=runs, metrics={name: spread_of(runs, name) for name in names}
-    )
-
-
-def spread_of(runs: tuple[Run, ...], name: str) -> Spread:
-    """Sum up one metric; a run that lacks it leaves no mean, for no run is ever dropped.
-
-    Runs that were trained at once have equal shares of one time: that is no spread.
-    """
-    counts = [run.data["counts"]["test"] for run in runs if "counts" in run.data]
-    tests = counts[0] if counts and name in ("test_accuracy", "test_top5") else None
-    values = [run.metrics.get(name) for run in runs]
-    found = spread(values, share=name in SHARES, tests=tests)
-    if name in MACHINE_METRICS and any(run.together > 1 for run in runs):
-        return replace(found, sd=None, low=None, high=None)
-    return found
+    return [
+        Result(id=id, runs=tuple(group))
+        for id, group in groupby(ordered, key=lambda run: run.id)
+    ]

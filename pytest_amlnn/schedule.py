@@ -7,28 +7,29 @@ worker while others have nothing to do.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from xdist.scheduler import LoadScheduling, WorkStealingScheduling
 
 from pytest_amlnn import store
-from pytest_amlnn.plugin import options_of
 
 
 class CostliestFirst:
     """Deal by the costs in the plan; without a plan leave all to xdist's own scheduler."""
 
+    out: Path
+    """The run directory."""
     costs: Any = None
     """By node id; known once the workers have collected."""
 
     def schedule(self: Any) -> None:
         """Deal each worker a costly item and a cheap one to follow."""
-        if self.collection is None and self._check_nodes_have_same_collection():
-            plan = options_of(self.config).out / store.PLAN
-            if plan.exists():
-                self.costs = dict(store.load_plan(plan.parent)["costs"])
-                collection = next(iter(self.node2collection.values()))
-                self.collection, self.pending[:] = collection, range(len(collection))
+        first = self.collection is None and self._check_nodes_have_same_collection()
+        if first and (self.out / store.PLAN).exists():
+            self.costs = dict(store.load_plan(self.out)["costs"])
+            collection = next(iter(self.node2collection.values()))
+            self.collection, self.pending[:] = collection, range(len(collection))
         super().schedule()  # type: ignore[misc]
 
     def check_schedule(self: Any, *arguments: Any, **named: Any) -> None:
@@ -67,3 +68,13 @@ class CostliestFirstSteal(CostliestFirst, WorkStealingScheduling):  # type: igno
 
 
 SCHEDULERS = {"load": CostliestFirstLoad, "worksteal": CostliestFirstSteal}
+
+
+def scheduler_for(config: Any, log: Any, out: Path) -> Any:
+    """Return the scheduler for --dist; None for kinds that keep items together."""
+    kind = SCHEDULERS.get(config.getvalue("dist"))
+    if kind is None:
+        return None
+    scheduler = kind(config, log)
+    scheduler.out = out
+    return scheduler

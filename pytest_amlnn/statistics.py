@@ -25,23 +25,30 @@ class Spread:
 
 
 def spread(
-    values: Sequence[float | None], *, share: bool = False, tests: int | None = None
+    values: Sequence[float | None],
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    tests: int | None = None,
 ) -> Spread:
-    """Sum up one metric; `share` keeps the interval in 0..1, `tests` counts test examples."""
+    """Sum up one metric; `low` and `high` are its bounds, `tests` counts test examples."""
     runs = tuple(values)
     known = [value for value in runs if value is not None]
     if not known or len(known) < len(runs):
         return Spread(mean=None, sd=None, low=None, high=None, runs=runs)
     mean = math.fsum(known) / len(known)
     if len(known) == 1:
-        low, high = wilson(mean, tests) if tests else (None, None)
-        return Spread(mean=mean, sd=None, low=low, high=high, runs=runs)
+        ends = wilson(mean, tests) if tests else (None, None)
+        return Spread(mean=mean, sd=None, low=ends[0], high=ends[1], runs=runs)
     sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
     half = t_quantile(len(known) - 1) * sd / math.sqrt(len(known))
-    low, high = mean - half, mean + half
-    if share:
-        low, high = max(low, 0.0), min(high, 1.0)
-    return Spread(mean=mean, sd=sd, low=low, high=high, runs=runs)
+    return Spread(
+        mean=mean,
+        sd=sd,
+        low=mean - half if low is None else max(mean - half, low),
+        high=mean + half if high is None else min(mean + half, high),
+        runs=runs,
+    )
 
 
 def t_quantile(freedom: int) -> float:

@@ -5,8 +5,8 @@
     runs/<case key>/<seed>.json one run that ended; beside it `<seed>.safetensors`
                                 with what the net said of each test example
     checkpoints/<case key>/<seed>/
-                                a run under way: `begun.json`, what is to be said of it if
-                                nothing more is heard, and its checkpoints
+                                a run under way: `begun.json`, the record that is left if the
+                                process dies, and its checkpoints
 
 Every file is written whole: a reader sees the old one or the new one.
 """
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn import result
 from pytest_amlnn.disk import write
+from pytest_amlnn.identity import differences
 from pytest_amlnn.result import SCHEMA, Run
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 
 PLAN, ENVIRONMENT, BEGUN = "plan.json", "environment.json", "begun.json"
 LOCKS = ".locks"
-UNLUCKY = ("crashed", "oom")
+RETRIED = ("crashed", "oom")
 """Statuses that the machine is to blame for, not the training."""
+READABLE = (1, SCHEMA)
 
 
 class StoreError(Exception):
@@ -59,9 +61,34 @@ def read_json(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path} is missing: {path.parent} is no run directory") from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
-    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+    if not isinstance(plain, dict) or plain.get("schema") not in READABLE:
         raise StoreError(f"{path} was written by another version of pytest-amlnn")
     return plain
+
+
+def refuse_unless_same(file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse a stored file unless it is of the training at hand.
+
+    Both are identities as plain data, with the file's `schema`. Raises StoreError, with all
+    that differs.
+    """
+    if then["schema"] != now["schema"]:
+        raise StoreError(f"{file} {other_schema(then['schema'], file.parent)}")
+    changed = "; ".join(differences(then, now))
+    if changed:
+        raise StoreError(
+            f"{file} is of another training: {changed}. Remove {file.parent} to train the"
+            " case afresh, or name another --amlnn-out"
+        )
+
+
+def other_schema(schema: object, place: Path) -> str:
+    """Say that a sweep of another version of the record cannot be resumed."""
+    return (
+        f"is a record of schema {schema}, and this version of pytest-amlnn writes {SCHEMA}: it"
+        f" can be reported, not resumed. Resume it with the version that began it, remove"
+        f" {place}, or name another --amlnn-out"
+    )
 
 
 def claim(folder: Path, *, resume: bool = False) -> None:
@@ -75,6 +102,8 @@ def claim(folder: Path, *, resume: bool = False) -> None:
             f"--amlnn-out {folder} holds another sweep; go on with it by --amlnn-resume,"
             " name a new folder, or remove it"
         )
+    if (folder / PLAN).exists() and (schema := load_plan(folder)["schema"]) != SCHEMA:
+        raise StoreError(f"--amlnn-out {folder} {other_schema(schema, folder)}")
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".probe.{os.getpid()}"
     try:
@@ -133,7 +162,7 @@ def run_file(folder: Path, id: str, seed: int) -> Path:
 
 
 def save_run(
-    folder: Path, run: Run, examples: Mapping[str, np.ndarray], names: Sequence[str]
+    folder: Path, run: Run, answers: Mapping[str, np.ndarray], names: Sequence[str]
 ) -> None:
     """Write a run that ended, and what it said of each test example.
 
@@ -143,9 +172,9 @@ def save_run(
     from safetensors.numpy import save
 
     file = run_file(folder, run.id, run.seed)
-    if examples:
+    if answers:
         # safetensors writes an array's memory as it lies, strides or not
-        whole = {name: np.ascontiguousarray(array) for name, array in examples.items()}
+        whole = {name: np.ascontiguousarray(array) for name, array in answers.items()}
         content = save(whole, metadata={"names": json.dumps([*names])})
         write(file.with_suffix(".safetensors"), content)
     write_json(file, result.to_plain(run))
@@ -160,9 +189,31 @@ def load_runs(folder: Path) -> list[Run]:
 def load_run(file: Path) -> Run:
     """Read one run; StoreError where it is damaged or of another version."""
     try:
-        return result.from_plain(read_json(file))
+        plain = read_json(file)
+        if plain["schema"] == 1:
+            from pytest_amlnn.schema_1 import upgraded  # seldom needed
+
+            plain = upgraded(plain)
+        return result.from_plain(plain)
     except (StoreError, TypeError, KeyError) as error:
         raise StoreError(f"{error} ({file}: remove it to have it trained afresh)") from error
+
+
+def load_answers(folder: Path, id: str, seed: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read what a net said of each test example: their names, and arrays by name, row by row.
+
+    Raises StoreError where the run has no answers, as one that diverged, or they are damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = run_file(folder, id, seed).with_suffix(".safetensors")
+    try:
+        with safe_open(file, "numpy") as opened:
+            names = json.loads(opened.metadata()["names"])
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return names, arrays
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
 
 
 def ended(folder: Path, id: str, seed: int) -> Run | None:
@@ -171,10 +222,10 @@ def ended(folder: Path, id: str, seed: int) -> Run | None:
     return load_run(file) if file.exists() else None
 
 
-def retry_unlucky(folder: Path) -> None:
-    """Have those runs tried again that the machine ended, not the training."""
+def forget_crashed(folder: Path) -> None:
+    """Delete crashed and out-of-memory records so that those runs are repeated."""
     for run in load_runs(folder):
-        if run.status in UNLUCKY:  # how often it was tried stands beside its checkpoints
+        if run.status in RETRIED:  # how often it was tried stands beside its checkpoints
             run_file(folder, run.id, run.seed).unlink()
 
 
@@ -183,7 +234,7 @@ def retry_unlucky(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path, id: str) -> Iterator[None]:
-    """Hold a case, so that no two processes compute its runs at the same time."""
+    """Lock a case, so that no two processes compute its runs at the same time."""
     from filelock import FileLock  # not before it is needed: it takes a while
 
     place = folder / LOCKS
@@ -215,7 +266,7 @@ def begin(folder: Path, run: Run) -> Run:
 
 
 def forget(folder: Path, id: str, seed: int) -> None:
-    """Remove the checkpoints of a run that will not go on; call it while holding its case."""
+    """Remove the checkpoints of a run that will not go on; call it while its case is locked."""
     checkpoints = place(folder, id, seed)
     shutil.rmtree(checkpoints, ignore_errors=True)
     with suppress(OSError):  # other runs of the case have some

@@ -11,10 +11,23 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from pytest_amlnn import checkpoint, training
-from pytest_amlnn.case import Case, Recipe
-from pytest_amlnn.data import Data, Pictures, Series, Split, Weights
+from pytest_amlnn import (
+    CLASSIFICATION,
+    FORECAST,
+    Case,
+    Pictures,
+    Recipe,
+    Series,
+    Source,
+    Split,
+    Training,
+    Weights,
+    state,
+    training,
+)
+from pytest_amlnn.data import Data
 from pytest_amlnn.progress import Silent
+from pytest_amlnn.recipe import changed
 
 SIDE = 8
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -55,21 +68,28 @@ def line(outputs: int) -> nn.Module:
 
 
 def small_case(label: str = "linear", **changes: object) -> Case:
-    """Return a classification case; `changes` replace its fields or those of its recipe."""
-    recipe = {"epochs": 3, "learning_rate": 0.05, "resolution": SIDE, "threads": 1}
-    fields: dict[str, object] = {
+    """Return a classification case on squares.
+
+    `changes` replace fields of the case, of its training or of its recipe; `dataset` names
+    other data.
+    """
+    trained: dict[str, object] = {
         "model": label,
         "build": linear,
-        "task": "classification",
-        "family": "small",
-        "dataset": "squares",
-        "size": 60,
-        "label": label,
-        "repeats": 2,
+        "task": CLASSIFICATION,
+        "data": Source(name=str(changes.pop("dataset", "squares"))),
     }
+    listed: dict[str, object] = {"family": "small", "size": 60, "label": label, "repeats": 2}
+    recipe: dict[str, object] = {"resolution": SIDE, "threads": 1}
     for name, value in changes.items():
-        (fields if name in Case.__dataclass_fields__ else recipe)[name] = value
-    return Case(**{"recipe": Recipe(**recipe), **fields})
+        if name in Case.__dataclass_fields__:
+            listed[name] = value
+        elif name in Training.__dataclass_fields__:
+            trained[name] = value
+        else:
+            recipe[name] = value
+    trained.setdefault("recipe", changed(Recipe(epochs=3, learning_rate=0.05), **recipe))
+    return Case(**{"training": Training(**trained), **listed})
 
 
 def trained(
@@ -82,7 +102,7 @@ def trained(
     device: torch.device = CPU,
 ) -> training.Outcome:
     """Train a case in this process, on squares unless other data are given."""
-    run = training.begun(case, id=f"test[{case}]", seed=seed, device=device, weights=weights)
+    run = training.started(case, id=f"test[{case}]", seed=seed, device=device, weights=weights)
     (outcome,) = training.train(
         case,
         data or squares(),
@@ -101,14 +121,14 @@ class CutError(Exception):
 
 def cut_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings end once they have saved so many epochs."""
-    save = checkpoint.save
+    save = state.save
 
-    def save_and_cut(folder: Path, state: checkpoint.State, **others: object) -> None:
-        save(folder, state, **others)
-        if len(state.epochs) == epochs:
+    def save_and_cut(folder: Path, given: state.State, **others: object) -> None:
+        save(folder, given, **others)
+        if len(given.epochs) == epochs:
             raise CutError
 
-    monkeypatch.setattr(checkpoint, "save", save_and_cut)
+    monkeypatch.setattr(training, "save", save_and_cut)
 
 
 def cut(case: Case, place: Path, after: int, **changes: object) -> None:
@@ -160,7 +180,7 @@ def squares(*, classes: int = 3, swapped: bool = False) -> Data:
 
 def line_case(label: str = "line", **changes: object) -> Case:
     """Return a forecast case on the series that `amlnn_datasets.series` makes."""
-    return small_case(label, **{"task": "forecast", "build": line, "dataset": "ar", **changes})
+    return small_case(label, **{"task": FORECAST, "build": line, "dataset": "ar", **changes})
 
 
 def leaked(splits: Series) -> Series:

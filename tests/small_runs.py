@@ -7,9 +7,9 @@ from pathlib import Path
 
 from small_cases import line_case, small_case
 
-from pytest_amlnn import case, gate, store
-from pytest_amlnn.gate import Limit
-from pytest_amlnn.result import Epoch, Run
+from pytest_amlnn import Epoch, Limit, Run, gate, store
+from pytest_amlnn.identity import case_to_plain
+from pytest_amlnn.result import task_to_plain
 
 ENVIRONMENT = {
     "python": "3.11.7",
@@ -61,16 +61,14 @@ COSTS: dict[str, float | None] = {
 }
 
 
-CASE_FIELDS = {"model", "family", "dataset", "size", "reference", "label"}
+CASE_FIELDS = {"model", "family", "dataset", "size", "reference", "label", "variant"}
 
 
 def small_epoch(**changes: object) -> Epoch:
     """Return an epoch; `changes` replace its fields."""
     fields: dict[str, object] = {
-        "train_loss": 1.0,
-        "train_accuracy": 0.8,
-        "val_loss": 1.1,
-        "val_accuracy": 0.7,
+        "train": {"loss": 1.0, "accuracy": 0.8},
+        "validation": {"loss": 1.1, "accuracy": 0.7},
         "learning_rate": 0.05,
         "gradient_norm": 2.0,
         "steps": 2,
@@ -91,20 +89,23 @@ def small_run(
     label = id.partition("[")[2].removesuffix("]")
     of_case = {name: changes.pop(name) for name in [*changes] if name in CASE_FIELDS}
     make = line_case if task == "forecast" else small_case
-    made = case.to_plain(make(label, **of_case))
+    made = make(label, **of_case)
+    pictures = task == "classification"
     counts = {"train": 60, "validation": 30, "test": 240}
-    data = {"name": made["dataset"], "digest": "0" * 64, "counts": counts}
+    data = {"name": made.training.data.name, "digest": "0" * 64, "counts": counts}
     fields: dict[str, object] = {
         "id": id,
         "seed": seed,
-        "case": made,
+        "case": case_to_plain(made),
+        "task": task_to_plain(made.training.task),
         "status": "finished",
         "reason": "the budget of 1 epochs is used up",
         "epochs": (small_epoch(),),
         "best_epoch": 1,
         "metrics": {**METRICS[task], **COSTS, **(metrics or {})},
         "parts": {"prepare": 0.5, "train": 2.0, "evaluate": 0.5},
-        "data": data | ({"classes": ["a", "b", "c"]} if task == "classification" else {}),
+        "baselines": {"chance": 1 / 3} if pictures else {},
+        "data": data | ({"classes": ["a", "b", "c"]} if pictures else {}),
         "init": "random",
         "precision": "float32",
         "environment": {"threads": 1},

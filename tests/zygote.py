@@ -29,9 +29,7 @@ def main() -> None:
     from small_cases import pictures_net, small_case, trained
 
     import pytest_amlnn.engines.inline
-    import pytest_amlnn.report.benchmark
-    import pytest_amlnn.report.markdown
-    import pytest_amlnn.report.summary  # noqa: F401
+    import pytest_amlnn.report.text  # noqa: F401
 
     # what torch sets up at first use; with one thread there is no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:

@@ -1,8 +1,8 @@
-"""A training's state after its last epochs, so that it can go on after anything.
+"""The state of a training between two epochs: in memory, and as a checkpoint on disk.
 
-A generation is one safetensors file named by the number of finished epochs. All that is no
+A checkpoint is one safetensors file named by the number of finished epochs. All that is no
 tensor stands in its metadata as JSON, and beside it the SHA-256 of state and tensors. The last
-two generations are kept. Every random choice follows from (seed, epoch), so no random state
+two checkpoints are kept. Every random choice follows from (seed, epoch), so no random state
 is stored.
 """
 
@@ -13,7 +13,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +21,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pytest_amlnn.clock import Spent
+from pytest_amlnn.device import Spent
 from pytest_amlnn.disk import replacing
 from pytest_amlnn.graphs import Forward
-from pytest_amlnn.result import SCHEMA, Epoch, finite
-from pytest_amlnn.resume import check
-from pytest_amlnn.stopping import best_epoch
+from pytest_amlnn.recipe import Recipe
+from pytest_amlnn.result import (
+    SCHEMA,
+    Epoch,
+    best_epoch,
+    epoch_from_plain,
+    epoch_to_plain,
+    finite,
+)
+from pytest_amlnn.store import refuse_unless_same
 
 LARGE = 2**24
 """Bytes of tensors from which on a second thread pays."""
 KEPT = 2
-"""Generations: while one is written, the one before is whole."""
+"""Checkpoints: while one is written, the one before is whole."""
 
 Tensors = dict[str, Tensor]
 
@@ -44,7 +51,7 @@ class DamagedCheckpoint(UserWarning):
 
 @dataclass(kw_only=True)
 class State:
-    """A training under way: all that changes from one epoch to the next."""
+    """All that changes from one epoch to the next."""
 
     net: nn.Module
     optimizer: torch.optim.Optimizer
@@ -58,12 +65,66 @@ class State:
     forward: Forward | None = None
     """Computes the net in training, where that was captured."""
     start: dict[str, float | None] = field(default_factory=dict)
-    """What the validation split said of trained weights before the first step."""
+    """Metrics of trained weights on the validation split before the first step."""
+    implausible: str = ""
+    """Why those weights are not what they should be."""
 
     @property
-    def judged(self) -> nn.Module:
-        """The net whose answers count."""
+    def evaluated(self) -> nn.Module:
+        """The net that is validated and tested: the averaged one, if there is one."""
         return self.net if self.average is None else self.average.module
+
+
+# optimizer and average
+
+
+def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer; weight decay leaves biases and norms alone."""
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if not recipe.weight_decay:  # every group costs calls
+        groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
+    if recipe.layer_decay < 1:
+        groups = groups_by_layer(net, recipe)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            groups,
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=recipe.momentum > 0,
+            fused=True,
+        )
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=recipe.learning_rate, fused=True)
+
+
+def groups_by_layer(net: nn.Module, recipe: Recipe) -> Any:
+    """Return groups of parameters whose learning rates decay from the last layer to the first.
+
+    Raises ValueError for a net that timm cannot tell the layers of.
+    """
+    from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
+
+    if not hasattr(net, "group_matcher"):
+        raise ValueError(
+            f"recipe: layer_decay is {recipe.layer_decay}, but {type(net).__name__} does"
+            " not tell its layers apart: it needs timm's group_matcher"
+        )
+    return param_groups_layer_decay(
+        net, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
+    )
+
+
+def average_of(net: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """Return the moving average of a net's weights and statistics, if the recipe has one."""
+    if not recipe.averaging:
+        return None
+    following = get_ema_multi_avg_fn(recipe.averaging)  # type: ignore[no-untyped-call]
+    return AveragedModel(net, multi_avg_fn=following, use_buffers=True)
 
 
 # tensors
@@ -124,16 +185,16 @@ def like(model: Tensor, value: Tensor) -> Tensor:
 # files
 
 
-def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) -> None:
-    """Add a generation, and remove those that are no longer needed.
+def save(folder: Path, state: State, *, identity: Mapping[str, Any], over: bool) -> None:
+    """Add a checkpoint, and remove those that are no longer needed.
 
-    `about` is what the training must agree with to go on from here, as plain data; `over`
-    says that no epoch is to come. Raises DiskError; earlier generations then stay.
+    `identity` is what the training must agree with to go on from here, as plain data; `over`
+    says that no epoch is to come. Raises DiskError; earlier checkpoints then stay.
     """
     plain = {
         "schema": SCHEMA,
-        "about": about,
-        "epochs": [asdict(epoch) for epoch in state.epochs],
+        "identity": identity,
+        "epochs": [epoch_to_plain(epoch) for epoch in state.epochs],
         "parts": state.spent.parts,
         "peak_memory_bytes": state.peak_memory_bytes,
         "start": state.start,
@@ -146,17 +207,17 @@ def save(folder: Path, state: State, *, about: Mapping[str, Any], over: bool) ->
             save_file(tensors, part, metadata)
         except SafetensorError as error:  # what it makes of an OSError
             raise OSError(str(error)) from error
-    for old in generations(folder)[KEPT:]:
+    for old in checkpoints(folder)[KEPT:]:
         old.unlink()
 
 
-def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
-    """Bring a state to where the newest whole generation was, if there is one.
+def load(folder: Path, state: State, *, identity: Mapping[str, Any]) -> None:
+    """Bring a state to where the newest whole checkpoint was, if there is one.
 
-    Warns of every newer one that is damaged. Raises StoreError where it is of another
-    training than `about`.
+    Warns of every newer one that is damaged. Raises StoreError where it is of a training of
+    another identity.
     """
-    for file in generations(folder):
+    for file in checkpoints(folder):
         try:
             plain, tensors = read(file)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -167,9 +228,10 @@ def load(folder: Path, state: State, *, about: Mapping[str, Any]) -> None:
             )
             file.unlink(missing_ok=True)  # or newer whole ones would count as older
             continue
-        check(file, {"schema": plain["schema"], **plain["about"]}, {"schema": SCHEMA, **about})
+        then = {"schema": plain["schema"], **plain.get("identity", {})}
+        refuse_unless_same(file, then, {"schema": SCHEMA, **identity})
         restore(state, tensors)
-        state.epochs += [Epoch(**epoch) for epoch in plain["epochs"]]
+        state.epochs += map(epoch_from_plain, plain["epochs"])
         state.spent.add(plain["parts"])
         state.peak_memory_bytes = plain["peak_memory_bytes"]
         state.start = plain["start"]
@@ -187,13 +249,13 @@ def storable(tensors: Tensors) -> Tensors:
     return whole
 
 
-def generations(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
     """Return the files, newest first."""
     return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
 
 
 def read(file: Path) -> tuple[dict[str, Any], Tensors]:
-    """Read one generation; raises where it is not what was written."""
+    """Read one checkpoint; raises where it is not what was written."""
     with safe_open(file, "pt") as opened:
         metadata, names = opened.metadata(), opened.keys()
         tensors = {name: opened.get_tensor(name) for name in names}

@@ -1,0 +1,175 @@
+"""What a run's numbers follow from, as plain data that can be stored and compared.
+
+Functions and classes stand there by module and qualified name, and beside them is a digest of
+the code that they reach (`pytest_amlnn.reached_code`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from pytest_amlnn.reached_code import code_of
+
+if TYPE_CHECKING:
+    from pytest_amlnn.case import Case, Training
+    from pytest_amlnn.result import Run
+
+NAMED = (FunctionType, BuiltinFunctionType, MethodType, type)
+
+
+class IdentityError(Exception):
+    """A training that cannot be told from another one; the message says what to change."""
+
+
+# values
+
+
+def case_to_plain(case: Case) -> dict[str, Any]:
+    """Return a case as JSON-ready data; IdentityError for a value without a stable text."""
+    plain = {
+        name: getattr(case, name)
+        for name in ("size", "label", "family", "profile", "variant", "repeats")
+    }
+    return plain | {
+        "reference": dict(case.reference),
+        "training": training_to_plain(case.training),
+    }
+
+
+def training_to_plain(training: Training) -> dict[str, Any]:
+    """Return what is trained as JSON-ready data; two trainings are equal where these are."""
+    build, arguments = unwrapped(training.build)
+    data, task = training.data, training.task
+    roots = [*functions_in((training.build, data.open)), type(task)]
+    return {
+        "model": training.model,
+        "build": plain_of(build, "build"),
+        "arguments": plain_of(arguments, "an argument of build"),
+        "recipe": plain_of(training.recipe, "recipe"),
+        "task": task.name,
+        "task_fields": plain_of(dataclass_fields(task), "a field of the task"),
+        "dataset": data.name,
+        "open": plain_of(unwrapped(data.open)[0], "data.open") if data.open else None,
+        "data": plain_of({**unwrapped(data.open)[1], **data.arguments}, "an argument of data"),
+        "start": training.start,
+        "code": code_of(*roots),
+    }
+
+
+def unwrapped(function: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the function behind partials, and the arguments that they fill in."""
+    arguments: dict[str, Any] = {}
+    while isinstance(function, partial):
+        positional = {str(i): value for i, value in enumerate(function.args)}
+        arguments = {**positional, **function.keywords, **arguments}
+        function = function.func
+    if isinstance(function, FunctionType) and function.__closure__:
+        names = function.__code__.co_freevars
+        cells = zip(names, function.__closure__, strict=True)
+        arguments |= {f"closure.{name}": cell_of(cell) for name, cell in cells}
+    return function, arguments
+
+
+def cell_of(cell: Any) -> Any:
+    """Return what a closure holds; None where nothing was assigned yet."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return None
+
+
+def plain_of(value: Any, what: str) -> Any:
+    """Return a value as JSON-ready data that is the same in every process.
+
+    `what` is for the message. Raises IdentityError for an object that has no such text.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, NAMED):
+        return f"{value.__module__}.{value.__qualname__}"
+    if isinstance(value, partial):
+        function, arguments = unwrapped(value)
+        return {"partial": plain_of(function, what), **plain_of(arguments, what)}
+    if is_dataclass(value):
+        own = type(value).__module__.startswith("pytest_amlnn.")
+        kind = {} if own else {"class": plain_of(type(value), what)}
+        return {**kind, **plain_of(dataclass_fields(value), what)}
+    if isinstance(value, Mapping):
+        return {str(key): plain_of(entry, what) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_of(entry, what) for entry in value]
+    if isinstance(value, set | frozenset):
+        return sorted(str(plain_of(entry, what)) for entry in value)
+    text = repr(value)
+    if " at 0x" in text or "..." in text:
+        raise IdentityError(
+            f"{what} is {text}, which has another text in every process, so a stored run could"
+            " not be told from another one: use a function, a class, a dataclass or plain data"
+        )
+    return text
+
+
+def dataclass_fields(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name; nothing of another object."""
+    return (
+        {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
+    )
+
+
+def functions_in(value: Any) -> Iterator[Any]:
+    """Yield the functions and classes that a value is or holds."""
+    if isinstance(value, partial | FunctionType):
+        function, arguments = unwrapped(value)
+        yield function
+        yield from functions_in(arguments)
+    elif isinstance(value, NAMED):
+        yield value
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from functions_in(entry)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for entry in value:
+            yield from functions_in(entry)
+    elif is_dataclass(value):
+        yield type(value)
+        yield from functions_in(dataclass_fields(value))
+
+
+# comparison
+
+
+def identity_of(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that a run's numbers follow from besides its seed, as plain data.
+
+    `facts` is what the dataset says of itself.
+    """
+    return {
+        **run.case["training"],
+        "weights": run.weights.get("sha256"),
+        "digest": facts.get("digest"),
+        "device": str(run.environment.get("device")).partition(":")[0],
+        "precision": run.precision,
+    }
+
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what differs between plain data then and now, field by field."""
+    before, after = flat(then), flat(now)
+    return [
+        f"{name} was {before.get(name)}, is {after.get(name)}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def flat(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested fields under names such as `recipe.epochs`."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        inner = isinstance(value, Mapping)
+        found |= flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return found

@@ -1,0 +1,93 @@
+"""What a metric is: its name, its better side, its unit, how it is shown and what it means.
+
+A task names its own metrics (`pytest_amlnn.tasks`); those that every run has stand here. Values
+alone, so that a run's record can hold them and a report needs no code of the task.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number that a run is measured by."""
+
+    name: str
+    """In summary.json, in files of limits, and as pytest-benchmark's extra info."""
+    better: Literal["higher", "lower", "neither"]
+    unit: str = ""
+    share: bool = False
+    """Lies in 0..1; shown in per cent."""
+    of_examples: bool = False
+    """A share of the test examples: one run's value has Wilson's interval over them."""
+    of_machine: bool = False
+    """Says as much of the machine as of the case: of runs that shared it, it proves nothing."""
+    positive: bool = False
+    """Cannot lie below 0, and neither can its interval."""
+    head: str = ""
+    """Heading of its column in the comparison; without one it has no column there."""
+    format: str = "{:.4g}"
+    """Shows the value, of a share in per cent."""
+    interval: bool = False
+    """Show the interval in the column, too."""
+    sentence: str = ""
+    """What it means, for the notes below the tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paired:
+    """A column that compares two metrics of the same run, seed by seed.
+
+    Their ratio is above 1, and their difference above 0, where `metric` is the better one.
+    """
+
+    metric: str
+    other: str
+    by: Literal["difference", "ratio"]
+    head: str
+    format: str = "{:.3f}"
+    share: bool = False
+    """Both are shares: their difference is shown in points of 100."""
+    ranked: bool = False
+    """Say `better`, `worse` or `not distinguishable`, as the interval tells."""
+    sentence: str = ""
+
+
+Column = Metric | Paired
+
+COMMON = (
+    Metric(name="epochs", better="neither", head="epochs", format="{:.3g}"),
+    Metric(
+        name="train_seconds",
+        better="lower",
+        unit="s",
+        of_machine=True,
+        positive=True,
+        head="train s",
+        format="{:.1f}",
+        interval=True,
+        sentence="Training seconds count forward, backward and optimizer steps, with the making"
+        " of their batches.",
+    ),
+    Metric(name="wall_seconds", better="lower", unit="s", of_machine=True, positive=True),
+    Metric(name="seconds_per_step", better="lower", unit="s", of_machine=True, positive=True),
+    Metric(
+        name="samples_per_second",
+        better="higher",
+        unit="1/s",
+        of_machine=True,
+        positive=True,
+        head="samples/s",
+        format="{:,.0f}",
+    ),
+    Metric(
+        name="parameters", better="neither", positive=True, head="parameters", format="{:,.0f}"
+    ),
+    Metric(name="flops_per_sample", better="lower", unit="operations", positive=True),
+    Metric(
+        name="peak_memory_bytes", better="lower", unit="bytes", of_machine=True, positive=True
+    ),
+)
+"""Of every run, whatever its task."""

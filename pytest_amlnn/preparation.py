@@ -1,0 +1,241 @@
+"""What happens to a run before its first epoch: data, net, checkpoint, first statistics."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pytest_amlnn.case import Case
+from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.device import Clock, Spent
+from pytest_amlnn.graphs import capture_training_pass
+from pytest_amlnn.identity import identity_of
+from pytest_amlnn.recipe import Recipe
+from pytest_amlnn.result import Run, stop_reason
+from pytest_amlnn.state import State, average_of, load, optimizer_of
+from pytest_amlnn.steps import (
+    EVALUATION_BATCH,
+    Batch,
+    Feed,
+    evaluate,
+    norms_of,
+    precise,
+    seed_of,
+)
+from pytest_amlnn.tasks import Scored
+
+LEAST_DEVIATION = 1e-6
+"""Of a channel's outputs, below which there is nothing to scale."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What one run is trained with."""
+
+    run: Run
+    splits: Any
+    training: Feed
+    validation: Feed
+    testing: Feed
+    state: State
+    size: Mapping[str, int]
+    """Parameters, and operations of an example."""
+    place: Path | None
+    """Folder of its checkpoints."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What its numbers follow from."""
+        return identity_of(self.run, self.splits.facts)
+
+    def over(self, recipe: Recipe) -> str:
+        """Say why training is over; nothing as long as it goes on."""
+        started = bool(self.state.epochs)
+        return stop_reason(self.state.epochs, recipe) if started else self.state.implausible
+
+
+def set_up(
+    case: Case,
+    data: Data,
+    run: Run,
+    device: torch.device,
+    clock: Clock,
+    place: Path | None = None,
+    weights: Weights | None = None,
+) -> Setup:
+    """Return a run that is ready for its next epoch: the first, or one after a checkpoint."""
+    recipe, task, spent = case.training.recipe, case.training.task, Spent()
+    with clock.part("prepare", spent):
+        splits = data(run.seed)
+        task.check(splits, recipe)
+        feeds = [
+            task.feed(split, splits, recipe, device)
+            for split in (splits.train, splits.validation, splits.test)
+        ]
+    with clock.part("build", spent):
+        state = fresh_state(case, splits, run.seed, device, weights, spent)
+        size = size_of(state.net, feeds[0].batch(torch.arange(1)))
+    setup = Setup(
+        run=run,
+        splits=splits,
+        training=feeds[0],
+        validation=feeds[1],
+        testing=feeds[2],
+        state=state,
+        size=size,
+        place=place,
+    )
+    with clock.part("checkpoint", spent):
+        if place:
+            load(place, state, identity=setup.identity)
+    if not state.epochs:
+        begin(setup, case, clock, weights)
+    if case.cuda_graphs and device.type == "cuda" and feeds[0].count >= recipe.batch_size:
+        with clock.part("compile", spent), precise(device, recipe):
+            inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
+            state.forward = capture_training_pass(state.net, inputs)
+    return setup
+
+
+def fresh_state(
+    case: Case,
+    splits: Any,
+    seed: int,
+    device: torch.device,
+    weights: Weights | None,
+    spent: Spent,
+) -> State:
+    """Return a net with its first weights, and its optimizer; both follow from the seed."""
+    training, recipe, task = case.training, case.training.recipe, case.training.task
+    torch.manual_seed(seed_of(seed))
+    start = task.builder_arguments(splits, weights) if weights else {}
+    net = task.network(training.build(task.outputs(splits), **start), device)
+    return State(
+        net=net,
+        optimizer=optimizer_of(net, recipe),
+        average=average_of(net, recipe),
+        best=copy.deepcopy(net.state_dict()),
+        spent=spent,
+    )
+
+
+def begin(setup: Setup, case: Case, clock: Clock, weights: Weights | None) -> None:
+    """Scale or estimate what the recipe asks for, and evaluate trained weights."""
+    recipe, state = case.training.recipe, setup.state
+    with clock.part("prepare", state.spent):
+        if recipe.standardise and not weights:
+            standardise(state.net, setup.training, recipe)
+        if recipe.refresh_norms:
+            refresh_norms(state.net, setup.training, recipe)
+    if weights is None:
+        return
+    with clock.part("evaluate", state.spent):
+        (scored,) = validate([setup], case, [state.net])
+        state.start = {"start_loss": scored.loss}
+        state.start |= {f"start_{name}": value for name, value in scored.scores.items()}
+    if weights.know_classes:
+        state.implausible = case.training.task.implausible_start(scored, setup.splits)
+
+
+def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
+    """Count parameters, and the operations of one example's forward pass.
+
+    A multiply-add counts as 2. The pass is made on torch's `meta` device, which computes
+    shapes alone: there recurrent cells are not hidden in fused kernels.
+    """
+    net.eval()
+    state = {name: value.to("meta") for name, value in net.state_dict().items()}
+    with torch.no_grad(), FlopCounterMode(display=False) as count:
+        torch.func.functional_call(net, state, one[0].to("meta"))
+    parameters = sum(p.numel() for p in net.parameters())
+    return {"parameters": parameters, "flops_per_sample": count.get_total_flops()}
+
+
+def groups_of(setups: Sequence[Setup], case: Case) -> list[list[Setup]]:
+    """Return which runs are trained at once: all, where the case can be and sizes agree."""
+    counts = {(setup.training.count, setup.validation.count) for setup in setups}
+    at_once = case.seeds_at_once and len(counts) == 1
+    return [[*setups]] if at_once else [[setup] for setup in setups]
+
+
+def validate(
+    setups: Sequence[Setup], case: Case, nets: Sequence[nn.Module] = ()
+) -> list[Scored]:
+    """Return what the validation split says of each net, by default as it is evaluated."""
+    recipe, task = case.training.recipe, case.training.task
+    scores = [task.score(s.splits.validation, s.splits, recipe) for s in setups]
+    nets = nets or [setup.state.evaluated for setup in setups]
+    return evaluate(nets, [setup.validation for setup in setups], scores, recipe)
+
+
+# first statistics
+
+
+def shuffled_indices(feed: Feed) -> Tensor:
+    """Return the numbers of all examples, shuffled, so that a batch holds many classes."""
+    return torch.randperm(feed.count, generator=torch.Generator().manual_seed(0))
+
+
+def refresh_norms(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
+    """Estimate the statistics of batch norms anew, on these examples at this resolution.
+
+    Plain averages over batches of the training split, as in torch's `update_bn`. The batches
+    are shuffled: the variance among pictures of a few classes is smaller than among all. A last
+    batch of one is left out: it has none.
+    """
+    norms = norms_of(net)
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain average
+    net.train()
+    with torch.no_grad():
+        for chosen in torch.split(shuffled_indices(feed), EVALUATION_BATCH):
+            if len(chosen) == 1:
+                continue
+            inputs, _ = feed.batch(chosen)
+            with precise(inputs.device, recipe):
+                net(inputs)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def standardise(net: nn.Module, feed: Feed, recipe: Recipe) -> None:
+    """Scale and shift layers so that each channel of each has mean 0 and deviation 1.
+
+    Measured on one shuffled batch of training examples, layer after layer, in one pass: what a
+    batch norm does at its first step, put into weights and biases once. It lets deep nets
+    without norms tell pictures apart from the first step on (Krahenbuhl et al. 2016,
+    arXiv:1511.06856, section 3.1). Layers without a bias are left as they are, and so is
+    the last one, so that all classes begin as likely.
+    """
+    layers = [
+        m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear) and m.bias is not None
+    ][:-1]
+
+    def scale(layer: nn.Conv2d | nn.Linear, _: object, outputs: Tensor) -> Tensor:
+        channel = 1 if isinstance(layer, nn.Conv2d) else outputs.ndim - 1
+        deviation, mean = torch.std_mean(
+            outputs.float(), [d for d in range(outputs.ndim) if d != channel]
+        )
+        factor = 1 / deviation.clamp(min=LEAST_DEVIATION)
+        layer.weight.data.mul_(factor.view(-1, *[1] * (layer.weight.ndim - 1)))
+        assert layer.bias is not None  # only such were chosen
+        layer.bias.data.copy_((layer.bias - mean) * factor)
+        shape = [-1 if d == channel else 1 for d in range(outputs.ndim)]
+        return (outputs - mean.view(shape)) * factor.view(shape)
+
+    hooks = [layer.register_forward_hook(scale) for layer in layers]
+    net.eval()
+    with torch.no_grad():
+        inputs, _ = feed.batch(shuffled_indices(feed)[:EVALUATION_BATCH])
+        net(inputs)
+    for hook in hooks:
+        hook.remove()

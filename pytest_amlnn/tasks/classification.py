@@ -1,0 +1,262 @@
+"""Classification: one class for each example, of pictures or of anything else.
+
+`CLASSIFICATION` feeds pictures; for other inputs derive from `Classification`, and replace
+`check` and `feed`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_amlnn.data import DataError, Pictures, Split, Weights, check_splits
+from pytest_amlnn.metrics import Column, Metric, Paired
+from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_few, chance_of_so_many
+from pytest_amlnn.tasks import Scored, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from pytest_amlnn.recipe import Recipe
+    from pytest_amlnn.steps import Feed
+
+TEST_ACCURACY = Metric(
+    name="test_accuracy",
+    better="higher",
+    share=True,
+    of_examples=True,
+    head="accuracy %",
+    format="{:.1f}",
+    interval=True,
+)
+TEST_TOP5 = Metric(
+    name="test_top5",
+    better="higher",
+    share=True,
+    of_examples=True,
+    head="top-5 %",
+    format="{:.1f}",
+)
+TEST_LOSS = Metric(
+    name="test_loss", better="lower", unit="nats", positive=True, head="loss", format="{:.3f}"
+)
+TRAIN_ACCURACY = Metric(name="train_accuracy", better="higher", share=True)
+VAL_ACCURACY = Metric(name="val_accuracy", better="higher", share=True)
+START_ACCURACY = Metric(
+    name="start_accuracy",
+    better="higher",
+    share=True,
+    head="start %",
+    format="{:.1f}",
+    sentence="Start is the accuracy on the validation examples before the first step, of nets"
+    " that start from trained weights.",
+)
+START_LOSS = Metric(name="start_loss", better="lower", unit="nats", positive=True)
+ADDED = Paired(
+    metric="val_accuracy",
+    other="start_accuracy",
+    by="difference",
+    head="added",
+    format="{:+.1f}",
+    share=True,
+    sentence="Added is by how many points training raised the accuracy on the validation"
+    " examples.",
+)
+CHANCE = Metric(name="chance", better="neither", share=True, head="chance %", format="{:.1f}")
+TOP = 5
+
+
+class Classification(Task):
+    """One of several classes for each example."""
+
+    name = "classification"
+    metrics: tuple[Metric, ...] = (
+        TEST_ACCURACY,
+        TEST_TOP5,
+        TEST_LOSS,
+        TRAIN_ACCURACY,
+        VAL_ACCURACY,
+        START_ACCURACY,
+        START_LOSS,
+    )
+    columns: tuple[Column, ...] = (
+        START_ACCURACY,
+        ADDED,
+        TEST_ACCURACY,
+        CHANCE,
+        TEST_TOP5,
+        TEST_LOSS,
+    )
+
+    def check(self, splits: Pictures, recipe: Recipe) -> None:
+        """Refuse pictures that are not uint8 RGB, and labels that are no class; DataError."""
+        check_splits(splits)
+        for name in ("train", "validation", "test"):
+            check_labels(name, getattr(splits, name), len(splits.classes))
+            check_pictures(name, getattr(splits, name))
+
+    def outputs(self, splits: Pictures) -> int:
+        """Return one output a class."""
+        return len(splits.classes)
+
+    def builder_arguments(self, splits: Pictures, weights: Weights) -> dict[str, Any]:
+        """Return weights and class names, which the rows of a head are chosen by."""
+        return {"weights": weights, "classes": splits.classes}
+
+    def network(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """Put a net on the device, in the memory format that convolutions are fastest in."""
+        from pytest_amlnn.tasks.pictures import channels_last
+
+        return channels_last(net, device)
+
+    def feed(
+        self, split: Split, splits: Pictures, recipe: Recipe, device: torch.device
+    ) -> Feed:
+        """Return what gives normalised pictures, augmented in training, and labels."""
+        from pytest_amlnn.tasks.pictures import feed_of_pictures
+
+        return feed_of_pictures(split, len(splits.classes), recipe, device)
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
+        """Return the mean cross-entropy of logits (n, classes), in nats.
+
+        Targets are labels (n,), or shares (n, classes) where examples were mixed.
+        """
+        from torch.nn.functional import cross_entropy
+
+        smoothing = recipe.label_smoothing
+        return cross_entropy(outputs.float(), targets, label_smoothing=smoothing)
+
+    def training_scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """Return how many examples are classified right."""
+        wanted = targets if targets.ndim == 1 else targets.argmax(1)
+        return {"accuracy": (outputs.argmax(1) == wanted).sum()}
+
+    def score(self, split: Split, splits: Pictures, recipe: Recipe) -> ClassificationScore:
+        """Return what scores logits (n, classes)."""
+        return ClassificationScore(len(split))
+
+    def facts(self, splits: Pictures) -> dict[str, Any]:
+        """Return what the dataset says of itself, with the classes; words stand elsewhere."""
+        said = {name: fact for name, fact in splits.facts.items() if name != "words"}
+        return {**said, "classes": list(splits.classes)}
+
+    def baselines(self, splits: Pictures) -> dict[str, float]:
+        """Return the accuracy of guessing."""
+        return {"chance": 1 / len(splits.classes)}
+
+    def implausible_start(self, scored: Scored, splits: Pictures) -> str:
+        """Say that trained weights begin at chance; examples too few to tell tell nothing."""
+        count, chance = len(splits.validation), 1 / len(splits.classes)
+        right = round(scored.scores["accuracy"] * count)
+        if chance_of_so_many(count, count, chance) >= IMPLAUSIBLE:
+            return ""
+        if chance_of_so_many(right, count, chance) < IMPLAUSIBLE:
+            return ""
+        return (
+            f"before training {right / count:.4f} of {count} validation pictures were right,"
+            f" and chance is {chance:.4f}: the weights are of another variant of the net, the"
+            " recipe's mean and deviation are not theirs, rows of their head do not follow the"
+            " class order, or its resolution is too far from that they were made at"
+        )
+
+    def implausible(self, scored: Scored, splits: Pictures) -> str:
+        """Say that the test accuracy lies far below chance."""
+        count, chance = len(splits.test), 1 / len(splits.classes)
+        right = round(scored.metrics["test_accuracy"] * count)
+        if chance_of_so_few(right, count, chance) >= IMPLAUSIBLE:
+            return ""
+        return (
+            f"test accuracy {right / count:.4f} ({right} of {count}) is significantly below"
+            f" chance, {chance:.4f}: the label map is broken; check that train and test name"
+            " their classes in the same order"
+        )
+
+
+class ClassificationScore:
+    """Keeps of each example its loss and its most likely classes."""
+
+    def __init__(self, count: int) -> None:
+        from pytest_amlnn.steps import Rows
+
+        self.losses, self.labels, self.hits = (Rows(count) for _ in range(3))
+        self.ranked, self.confidences = (Rows(count) for _ in range(2))
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in logits (n, classes) and labels (n,)."""
+        logarithms = outputs.log_softmax(1)
+        self.losses.append(logarithms.gather(1, targets[:, None]))
+        self.hits.append(outputs.argmax(1) == targets)
+        # ranked where the record is made: devices break ties in different ways
+        confidences, ranked = outputs.cpu().softmax(1).topk(min(TOP, outputs.shape[1]))
+        self.ranked.append(ranked)
+        self.confidences.append(confidences)
+        self.labels.append(targets)
+
+    def result(self) -> Scored:
+        """Return loss, accuracy and top-5 accuracy, and each example's most likely classes."""
+        from torch.nn.functional import nll_loss
+
+        labels, ranked = self.labels.filled_rows, self.ranked.filled_rows
+        confidences = self.confidences.filled_rows
+        # summed as cross_entropy sums the losses of a whole split: the same bits
+        loss = nll_loss(self.losses.filled_rows, labels.new_zeros(len(labels))).item()
+        labels = labels.cpu()
+        right = ranked == labels[:, None]
+        return Scored(
+            loss=loss,
+            scores={"accuracy": self.hits.filled_rows.sum().item() / len(labels)},
+            metrics={
+                "test_accuracy": right[:, 0].sum().item() / len(labels),
+                "test_top5": right.any(1).sum().item() / len(labels),
+                "test_loss": loss,
+            },
+            answers={
+                "label": labels.numpy(),
+                "predicted": ranked[:, 0].contiguous().numpy(),
+                "top5": ranked.numpy(),
+                "confidence": confidences[:, 0].contiguous().numpy(),
+                "top5_confidence": confidences.numpy(),
+            },
+        )
+
+
+CLASSIFICATION = Classification()
+
+
+# checks
+
+
+def check_labels(name: str, split: Split, classes: int) -> None:
+    """Refuse targets that are no numbers of classes, naming the first row."""
+    targets = split.targets
+    if targets.ndim != 1 or targets.dtype.kind not in "iu":
+        raise DataError(
+            f"{name} split: targets are {targets.dtype} {targets.shape}, needs one integer"
+            f" label a row, from 0 to {classes - 1}"
+        )
+    low, high = int(targets.min()), int(targets.max())
+    if low >= 0 and high < classes:
+        return
+    row = int((targets == (low if low < 0 else high)).argmax())
+    remedy = "; labels count from 0, subtract 1" if low == 1 and high == classes else ""
+    raise DataError(
+        f"{name} split: the target of row {int(split.rows[row])} is {int(targets[row])}, and"
+        f" there are {classes} classes, 0 to {classes - 1}{remedy}"
+    )
+
+
+def check_pictures(name: str, split: Split) -> None:
+    """Refuse inputs that are not uint8 (n, height, width, 3)."""
+    shape, kind = split.inputs.shape, split.inputs.dtype
+    if kind != "uint8":
+        remedy = "; multiply floats in 0..1 by 255 and round" if kind.kind == "f" else ""
+        raise DataError(f"{name} split: pictures are {kind}, needs uint8 in 0..255{remedy}")
+    if len(shape) == 4 and shape[3] == 3:
+        return
+    remedy = "repeat grey pictures three times, along a last axis"
+    if len(shape) == 4 and shape[1] == 3:
+        remedy = "channels come last: inputs.transpose(0, 2, 3, 1)"
+    raise DataError(
+        f"{name} split: pictures are {shape}, needs (n, height, width, 3); {remedy}"
+    )

@@ -1,0 +1,248 @@
+"""Forecasts of the next value of a series, from the window before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_amlnn.data import DataError, Series, Split, check_splits
+from pytest_amlnn.metrics import Column, Metric, Paired
+from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_low
+from pytest_amlnn.tasks import Scored, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from pytest_amlnn.recipe import Recipe
+    from pytest_amlnn.steps import Feed
+
+ORACLE = "oracle"
+"""The best forecast that can be made from the generator and the past."""
+
+
+def error(name: str, head: str = "", *, interval: bool = False, sentence: str = "") -> Metric:
+    """Return the mean squared error of a forecast as a metric."""
+    return Metric(
+        name=f"{name}_mse",
+        better="lower",
+        unit="original, squared",
+        positive=True,
+        head=head,
+        interval=interval,
+        sentence=sentence,
+    )
+
+
+TEST_MSE = error("test", "MSE", interval=True)
+TEST_MAE = Metric(name="test_mae", better="lower", unit="original", positive=True)
+TEST_MASE = Metric(name="test_mase", better="lower", unit="of seasonal naive", positive=True)
+ORACLE_MSE = error("oracle", "oracle")
+LAST_VALUE_MSE = error("last_value")
+SEASONAL_NAIVE_MSE = error("seasonal_naive", "seasonal naive")
+AUTOREGRESSION_MSE = error("autoregression", "autoregression")
+EFFICIENCY = Metric(
+    name="efficiency",
+    better="higher",
+    positive=True,
+    head="efficiency",
+    format="{:.3f}",
+    interval=True,
+    sentence="Efficiency is the oracle's MSE over the model's: 1 cannot be beaten for long.",
+)
+START_LOSS = Metric(name="start_loss", better="lower", positive=True)
+AGAINST_AUTOREGRESSION = Paired(
+    metric="test_mse",
+    other="autoregression_mse",
+    by="ratio",
+    head="against autoregression",
+    format="{:.3f}",
+    ranked=True,
+    sentence="Against autoregression stands its MSE over the model's, seed by seed, and which"
+    " of them is the better one beyond the interval.",
+)
+
+
+class Forecast(Task):
+    """The next value after a window."""
+
+    name = "forecast"
+    answer = "forecast"
+    metrics: tuple[Metric, ...] = (
+        TEST_MSE,
+        TEST_MAE,
+        TEST_MASE,
+        ORACLE_MSE,
+        LAST_VALUE_MSE,
+        SEASONAL_NAIVE_MSE,
+        AUTOREGRESSION_MSE,
+        EFFICIENCY,
+        START_LOSS,
+    )
+    columns: tuple[Column, ...] = (
+        TEST_MSE,
+        ORACLE_MSE,
+        AUTOREGRESSION_MSE,
+        SEASONAL_NAIVE_MSE,
+        AGAINST_AUTOREGRESSION,
+        EFFICIENCY,
+    )
+
+    def check(self, splits: Series, recipe: Recipe) -> None:
+        """Refuse what are no windows of floats with one value after each; DataError."""
+        check_splits(splits)
+        for name in ("train", "validation", "test"):
+            check_windows(name, getattr(splits, name))
+        if not (
+            math.isfinite(splits.center) and math.isfinite(splits.scale) and splits.scale > 0
+        ):
+            raise DataError(
+                f"series: center is {splits.center}, scale {splits.scale}; needs the mean and"
+                " the standard deviation of the training points, finite and above 0"
+            )
+        beside = {**splits.forecasts}
+        if splits.noise_scale is not None:
+            beside["noise_scale"] = splits.noise_scale
+        for name, values in beside.items():
+            check_beside(name, values, len(splits.test))
+
+    def outputs(self, splits: Series) -> int:
+        """Return one output: the next value."""
+        return 1
+
+    def feed(self, split: Split, splits: Series, recipe: Recipe, device: torch.device) -> Feed:
+        """Return what gives windows (n, window, 1) and next values (n, 1), normalised.
+
+        A split is small enough to be normalised, and kept on the device, once and for all.
+        """
+        import numpy as np
+
+        from pytest_amlnn.steps import feed_of_tensors
+
+        windows = split.inputs[split.rows]
+        center = centers(windows, splits, recipe)
+        inputs = ((windows - center) / splits.scale).astype(np.float32)
+        targets = ((split.targets[:, None] - center) / splits.scale).astype(np.float32)
+        return feed_of_tensors(inputs[..., None], targets, device)
+
+    def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
+        """Return the mean squared error, in units of the training points' variance."""
+        from torch.nn.functional import mse_loss
+
+        return mse_loss(outputs.float(), targets)
+
+    def score(self, split: Split, splits: Series, recipe: Recipe) -> ForecastScore:
+        """Return what scores forecasts (n, 1)."""
+        return ForecastScore(split, splits, recipe)
+
+    def implausible(self, scored: Scored, splits: Series) -> str:
+        """Say that a forecast beats the best that can be known."""
+        if ORACLE not in splits.forecasts:
+            return ""
+        truth = scored.answers["truth"]
+        own = (scored.answers["forecast"] - truth) ** 2
+        floor = (scored.answers[ORACLE] - truth) ** 2
+        if chance_of_so_low(own - floor) >= IMPLAUSIBLE:
+            return ""
+        return (
+            f"test MSE {own.mean():.6g} lies significantly below the oracle's"
+            f" {floor.mean():.6g}: the forecast knows its target: look for a leak in windows"
+        )
+
+
+class ForecastScore:
+    """Keeps the forecast of each example: one number."""
+
+    def __init__(self, split: Split, splits: Series, recipe: Recipe) -> None:
+        from pytest_amlnn.steps import Rows
+
+        self.split, self.splits, self.recipe = split, splits, recipe
+        self.forecasts, self.targets = Rows(len(split)), Rows(len(split))
+
+    def add(self, outputs: Tensor, targets: Tensor) -> None:
+        """Take in normalised forecasts (n, 1) and values (n, 1)."""
+        self.forecasts.append(outputs)
+        self.targets.append(targets)
+
+    def result(self) -> Scored:
+        """Return the loss, and of the test split errors in original units."""
+        from torch.nn.functional import mse_loss
+
+        outputs, splits = self.forecasts.filled_rows, self.splits
+        loss = mse_loss(outputs, self.targets.filled_rows).item()
+        if self.split is not splits.test:
+            return Scored(loss=loss)
+        inputs = self.split.inputs[self.split.rows]
+        center = centers(inputs, splits, self.recipe)[:, 0]
+        forecast = outputs.double().cpu().numpy()[:, 0] * splits.scale + center
+        truth = self.split.targets.astype("float64")
+        metrics = errors(forecast, truth, splits.forecasts, splits.naive_error)
+        answers = {"forecast": forecast, "truth": truth, **splits.forecasts}
+        if splits.noise_scale is not None:
+            answers["noise_scale"] = splits.noise_scale
+        return Scored(loss=loss, metrics=metrics, answers=answers)
+
+
+FORECAST = Forecast()
+
+
+def centers(windows: np.ndarray, splits: Series, recipe: Recipe) -> np.ndarray:
+    """Return what each window (n, window) is centred by, (n, 1): its own mean, or train's."""
+    import numpy as np
+
+    if recipe.normalise == "window":
+        return np.asarray(windows.mean(1, keepdims=True))
+    return np.full((len(windows), 1), splits.center)
+
+
+def errors(
+    forecast: np.ndarray,
+    truth: np.ndarray,
+    others: Mapping[str, np.ndarray],
+    naive_error: float | None,
+) -> dict[str, float]:
+    """Return the metrics of a forecast (n,), in original units, beside those of others.
+
+    Without an oracle there is no efficiency; without the naive forecast's error no MASE.
+    """
+    import numpy as np
+
+    own = truth - forecast
+    metrics = {f"{name}_mse": float(np.mean((truth - o) ** 2)) for name, o in others.items()}
+    metrics |= {"test_mse": float(np.mean(own**2)), "test_mae": float(np.mean(np.abs(own)))}
+    if naive_error:
+        metrics["test_mase"] = metrics["test_mae"] / naive_error
+    floor = metrics.get("oracle_mse", 0.0)
+    if floor > 0:  # without noise there is no floor to be a share of
+        metrics["efficiency"] = floor / metrics["test_mse"]
+    return metrics
+
+
+# checks
+
+
+def check_windows(name: str, split: Split) -> None:
+    """Refuse inputs that are not (n, window) floats, and targets that are not (n,) floats."""
+    inputs, targets = split.inputs, split.targets
+    if inputs.ndim != 2 or inputs.dtype.kind != "f":
+        raise DataError(
+            f"{name} split: windows are {inputs.dtype} {inputs.shape}, needs floats (n, window)"
+        )
+    if targets.ndim != 1 or targets.dtype.kind != "f":
+        raise DataError(
+            f"{name} split: targets are {targets.dtype} {targets.shape}, needs one float a row"
+        )
+
+
+def check_beside(name: str, values: Any, tests: int) -> None:
+    """Refuse what stands beside the test targets unless it is one finite float for each."""
+    import numpy as np
+
+    array = np.asarray(values)
+    if array.shape != (tests,) or array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise DataError(
+            f"test split: {name} is {array.dtype} {array.shape}, needs one finite float for"
+            f" each of {tests} targets"
+        )
