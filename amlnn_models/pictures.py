@@ -111,7 +111,7 @@ def picture_cases(
             only_with=pictures.only_with,
             only_without=pictures.only_without,
             flops=flops_per_pixel * recipe.transforms.resolution**2,
-            reference=original if size == 10_000 else {},
+            reference=dict(original) if size == 10_000 else {},  # a proxy cannot be pickled
         )
         for pictures in SETS
         for start, of_profile in (("random", recipes), ("imagenet", tuned))

@@ -17,12 +17,12 @@ from amlnn_models.vgg import folded
 from peers import timm_loop
 from peers.timm_loop import BATCH, CLASSES
 from peers.workers import serve
-from pytest_amlnn import classification, training
-from pytest_amlnn.case import Case, discover
-from pytest_amlnn.checkpoint import State
-from pytest_amlnn.device import settled
-from pytest_amlnn.optimization import optimizer_of
+from pytest_amlnn import CLASSIFICATION, Training, discover
+from pytest_amlnn.device import deterministic
+from pytest_amlnn.preparation import size_of
 from pytest_amlnn.progress import Silent
+from pytest_amlnn.recipe import changed
+from pytest_amlnn.state import State, optimizer_of
 from pytest_amlnn.steps import Steps, precise, precision_on, train_epoch
 
 CPU = torch.device("cpu")
@@ -32,21 +32,23 @@ CONVOLUTIONS = (
 """Channels in and out, side of the kernel, side of the maps."""
 
 
-def case_of(model: str, resolution: int) -> Case:
-    """Return the case of the full profile at another resolution, by batches of 32."""
-    case = next(
-        case for case in discover(amlnn_models) if (case.profile, case.model) == ("full", model)
+def training_of(model: str, resolution: int) -> Training:
+    """Return the training of the full profile at another resolution, by batches of 32."""
+    training = next(
+        case.training
+        for case in discover(amlnn_models)
+        if (case.profile, case.training.model) == ("full", model)
     )
-    recipe = replace(case.recipe, batch_size=BATCH, resolution=resolution)
-    assert isinstance(case.build, partial)
-    return replace(case, recipe=recipe, build=partial(case.build, resolution=resolution))
+    recipe = changed(training.recipe, batch_size=BATCH, resolution=resolution)
+    build = partial(training.build, resolution=resolution)
+    return replace(training, recipe=recipe, build=build)
 
 
-def state_of(case: Case) -> State:
+def state_of(training: Training) -> State:
     """Return the net with the weights of seed 0, and its optimizer."""
     torch.manual_seed(0)
-    net = classification.network(case.build(CLASSES), CPU)
-    return State(net=net, optimizer=optimizer_of(net, case.recipe), best={})
+    net = CLASSIFICATION.network(training.build(CLASSES), CPU)
+    return State(net=net, optimizer=optimizer_of(net, training.recipe), best={})
 
 
 ready: dict[str, Any] = {}
@@ -54,27 +56,28 @@ ready: dict[str, Any] = {}
 
 def prepare(model: str, resolution: int) -> dict[str, Any]:
     """Build and warm up; return the operations of a picture, precision and optimizer."""
-    case = case_of(model, resolution)
-    ready["case"], ready["state"] = case, state_of(case)
-    with settled(CPU, case.recipe.threads):
+    training = training_of(model, resolution)
+    ready["recipe"], ready["state"] = training.recipe, state_of(training)
+    with deterministic(CPU, training.recipe.threads):
         one = torch.zeros(1, 3, resolution, resolution)
-        size = training.size_of(ready["state"].net, (one, torch.zeros(1)))
+        size = size_of(ready["state"].net, (one, torch.zeros(1)))
     train(4 * BATCH)
     return {
         "flops": size["flops_per_sample"],
-        "precision": precision_on(CPU, case.recipe),
-        "optimizer": case.recipe.optimizer,
+        "precision": precision_on(CPU, training.recipe),
+        "optimizer": training.recipe.optimizer,
     }
 
 
 def train(images: int) -> float:
     """Return the pictures a second of an epoch on so many of them, feeding included."""
-    case, state = ready["case"], ready["state"]
+    recipe, state = ready["recipe"], ready["state"]
     splits = shapes.splits(size=images, classes=CLASSES, validation=1)
-    with settled(CPU, case.recipe.threads):
-        feed = classification.feed(splits.train, splits, case.recipe, CPU)
+    with deterministic(CPU, recipe.threads):
+        feed = CLASSIFICATION.feed(splits.train, splits, recipe, CPU)
         start = perf_counter()
-        (trained,) = train_epoch([Steps(state, feed, case.recipe, 0)], case, Silent())
+        steps = Steps(state, feed, recipe, 0)
+        (trained,) = train_epoch([steps], CLASSIFICATION, recipe, Silent())
         return trained.steps * BATCH / (perf_counter() - start)
 
 
@@ -84,17 +87,17 @@ def difference(model: str, resolution: int) -> dict[str, float]:
     As shares: of the loss, and of the gradient of the first kernel, in which every other
     layer had its part. In float32: bfloat16's rounding would hide a difference in the nets.
     """
-    case = case_of(model, resolution)
+    training = training_of(model, resolution)
     splits = shapes.splits(size=4 * CLASSES, classes=CLASSES, validation=1)
-    recipe, found = replace(case.recipe, precision="float32"), []
-    with settled(CPU, recipe.threads):
-        feed = classification.feed(splits.train, splits, recipe, CPU)
+    recipe, found = changed(training.recipe, precision="float32", label_smoothing=0.0), []
+    with deterministic(CPU, recipe.threads):
+        feed = CLASSIFICATION.feed(splits.train, splits, recipe, CPU)
         inputs, labels = feed.batch(torch.arange(BATCH))
-        for net in same_weights(timm_loop.build(model), state_of(case).net):
+        for net in same_weights(timm_loop.build(model), state_of(training).net):
             net.train()
             with precise(CPU, recipe):
                 logits = net(inputs)
-            loss = classification.loss(logits, labels)
+            loss = CLASSIFICATION.loss(logits, labels, recipe)
             loss.backward()
             kernel = next(p for p in net.parameters() if p.ndim == 4)
             found.append((loss.detach(), kernel.grad))
@@ -119,7 +122,7 @@ def same_weights(theirs: nn.Module, ours: nn.Module) -> tuple[nn.Module, nn.Modu
 def floor(precision: str) -> dict[str, float]:
     """Return the best rates in GFLOP/s: of convolutions there and back, and of a product."""
     kind = getattr(torch, precision)
-    with settled(CPU, 2):
+    with deterministic(CPU, 2):
         rates = [convolution_rate(*shape, kind) for shape in CONVOLUTIONS]
         factor = torch.randn(1536, 1536, dtype=kind)
         product = rate_of(lambda: factor @ factor, 2 * len(factor) ** 3)

@@ -14,15 +14,12 @@ import numpy as np
 import torch
 
 import amlnn_models
-from amlnn_datasets import series
 from amlnn_models import cells
 from peers.workers import serve
-from pytest_amlnn import forecast
-from pytest_amlnn.case import Case, discover
-from pytest_amlnn.checkpoint import State
-from pytest_amlnn.device import settled
-from pytest_amlnn.optimization import optimizer_of
+from pytest_amlnn import FORECAST, Training, discover
+from pytest_amlnn.device import deterministic
 from pytest_amlnn.progress import Silent
+from pytest_amlnn.state import State, optimizer_of
 from pytest_amlnn.steps import Steps, train_epoch
 
 CPU = torch.device("cpu")
@@ -33,12 +30,12 @@ PARTS = ("train", "validation", "test")
 
 
 @cache
-def case_of(model: str, size: int) -> Case:
-    """Return the case of the seed profile: window 50, 50 units, batch 32, 10 epochs."""
+def training_of(model: str, size: int) -> Training:
+    """Return that of the seed profile: window 50, 50 units, batch 32, 10 epochs."""
     (found,) = (
-        case
+        case.training
         for case in discover(amlnn_models)
-        if (case.profile, case.model, case.size) == ("seed", model, size)
+        if (case.profile, case.training.model, case.size) == ("seed", model, size)
     )
     return found
 
@@ -47,11 +44,11 @@ def save_series(file: Path) -> dict[str, Any]:
     """Write the windows that the nets are fed, and return what else a peer has to know."""
     arrays = {}
     for size, seed in product(SIZES, SEEDS):
-        case = case_of("gru", size)
-        splits = series.splits(**case.data, seed=seed)  # type: ignore[arg-type]
+        training = training_of("gru", size)
+        splits = training.data(seed)
         for part in PARTS:
             split = getattr(splits, part)
-            feed = forecast.feed(split, splits, case.recipe, CPU)
+            feed = FORECAST.feed(split, splits, training.recipe, CPU)
             inputs, targets = feed.batch(torch.arange(feed.count))
             arrays |= {
                 f"{size}-{seed}-{part}-x": inputs.numpy(),
@@ -59,7 +56,7 @@ def save_series(file: Path) -> dict[str, Any]:
             }
         arrays[f"{size}-{seed}-scale"] = np.asarray(splits.scale)
     np.savez(file, **arrays)
-    recipe = case.recipe
+    recipe = training.recipe
     return {
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
@@ -75,22 +72,22 @@ def epoch_of(model: str, seeds: Sequence[int]) -> Callable[[], float]:
 
     It says how long a step took, for each seed.
     """
-    case = case_of(model, 3000)
-    feeds, states = [], []
+    training = training_of(model, 3000)
+    recipe, feeds, states = training.recipe, [], []
     for seed in seeds:
-        splits = series.splits(**case.data, seed=seed)  # type: ignore[arg-type]
-        feeds.append(forecast.feed(splits.train, splits, case.recipe, CPU))
+        splits = training.data(seed)
+        feeds.append(FORECAST.feed(splits.train, splits, recipe, CPU))
         torch.manual_seed(seed)
-        net = case.build(1)
-        states.append(State(net=net, optimizer=optimizer_of(net, case.recipe), best={}))
+        net = training.build(1)
+        states.append(State(net=net, optimizer=optimizer_of(net, recipe), best={}))
 
     def epoch() -> float:
         start = perf_counter()
         steps = [
-            Steps(state, feed, case.recipe, seed)
+            Steps(state, feed, recipe, seed)
             for state, feed, seed in zip(states, feeds, seeds, strict=True)
         ]
-        trained = train_epoch(steps, case, Silent())
+        trained = train_epoch(steps, FORECAST, recipe, Silent())
         return (perf_counter() - start) / sum(each.steps for each in trained)
 
     return epoch
@@ -107,7 +104,7 @@ def prepare(model: str, seeds: Sequence[int]) -> None:
 
 def epoch() -> float:
     """Return the seconds of a training step, over one epoch."""
-    with settled(CPU, 1):
+    with deterministic(CPU, 1):
         return ready["epoch"]()
 
 

@@ -86,8 +86,9 @@ def judge(result: Result, limits: Iterable[Limit], *, enforced: bool = True) -> 
 
 def judge_one(result: Result, limit: Limit) -> Judgement:
     """Hold one metric's mean against its bounds; times of contended runs prove nothing."""
-    value = result.metrics[limit.metric].mean
-    if result.contended and result.known[limit.metric].of_machine:
+    metric = result.known.get(limit.metric)  # None: a mistake, which `unknown` names
+    value = result.metrics[metric.name].mean if metric else None
+    if metric and metric.of_machine and result.contended:
         verdict = NOT_COMPARABLE
     else:
         verdict = PASSED if keeps(value, limit) else REGRESSED

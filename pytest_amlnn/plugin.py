@@ -36,13 +36,8 @@ if TYPE_CHECKING:
     from pytest_amlnn.case import Case
 
 ERRORS = (
-    OptionError,
-    store.StoreError,
-    disk.DiskError,
-    gates.GateError,
-    DataError,
-    IdentityError,
-)
+    OptionError, store.StoreError, disk.DiskError, gates.GateError, DataError, IdentityError,
+)  # fmt: skip
 
 
 # start

@@ -14,7 +14,7 @@ import hashlib
 import sys
 import sysconfig
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
@@ -49,8 +49,8 @@ class Module:
     """What a module defines, imports, and does besides when it is imported."""
 
     definitions: dict[str, list[Statement]] = field(default_factory=lambda: defaultdict(list))
-    imports: dict[str, Place] = field(default_factory=dict)
-    """By local name, what it stands for."""
+    imports: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
+    """By local name, what it stands for, here or there in the module."""
     stars: list[str] = field(default_factory=list)
     """Modules of which all names are imported."""
     others: list[Statement] = field(default_factory=list)
@@ -61,7 +61,7 @@ def code_of(*roots: Any) -> dict[str, str]:
 
     Of an installed package it is the version, by the package's name.
     """
-    waiting = [(root.__module__, root.__qualname__.partition(".")[0]) for root in roots]
+    waiting = [place_of(root) for root in roots]
     seen: set[Place] = set()
     reached: defaultdict[str, set[str]] = defaultdict(set)
     found: dict[str, str] = {}
@@ -76,10 +76,18 @@ def code_of(*roots: Any) -> dict[str, str]:
             found |= version_of(name)
             continue
         module = parsed(name, file, file.stat().st_mtime_ns)
+        used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
             reached[name].add(statement.text)
-            waiting += places(name, module, statement)
+            used |= {*statement.names}
+        waiting += places(name, module, used)
     return found | {name: digest(texts) for name, texts in reached.items()}
+
+
+def place_of(root: Any) -> Place:
+    """Return where a function or class is defined; a lambda is in all of its module."""
+    first = root.__qualname__.partition(".")[0]
+    return root.__module__ or "builtins", EVERYTHING if first == "<lambda>" else first
 
 
 def digest(texts: set[str]) -> str:
@@ -96,24 +104,30 @@ def statements(module: Module, wanted: str) -> list[Statement]:
     return [*bound, *module.others]
 
 
-def places(name: str, module: Module, statement: Statement) -> Iterator[Place]:
-    """Yield where the names that a statement uses are defined."""
-    for dotted in statement.names:
+def places(name: str, module: Module, used: Iterable[str]) -> Iterator[Place]:
+    """Yield where the names that are used in a module are defined."""
+    for dotted in used:
         first, *rest = dotted.split(".")
         if first in module.definitions:
             yield name, first
-        elif first in module.imports:
-            yield deepest(*module.imports[first], rest)
-        else:
+        if first in module.imports:
+            yield from (deepest(*place, rest) for place in module.imports[first])
+        elif first not in module.definitions:
             yield from ((star, first) for star in module.stars)
 
 
 def deepest(module: str, name: str, rest: list[str]) -> Place:
     """Follow dots through packages to the module that defines a name."""
     path = [name, *rest] if name else rest
-    while path and file_of(f"{module}.{path[0]}") is not None:
+    while path and is_package(module) and file_of(f"{module}.{path[0]}") is not None:
         module = f"{module}.{path.pop(0)}"
     return module, path[0] if path else EVERYTHING
+
+
+def is_package(module: str) -> bool:
+    """Return whether modules may lie in this one; to look for them in others imports those."""
+    file = file_of(module)
+    return file is None or file.name == "__init__.py"
 
 
 def file_of(name: str) -> Path | None:
@@ -142,11 +156,13 @@ def unloaded(name: str) -> str | None:
     return spec.origin if spec else None
 
 
+@lru_cache(maxsize=1024)
 def is_installed(path: Path) -> bool:
     """Return whether a file is of Python itself or of an installed package."""
     return any(path.resolve().is_relative_to(place) for place in INSTALLED)
 
 
+@lru_cache(maxsize=1024)
 def version_of(module: str) -> dict[str, str]:
     """Return the version of the package that a module is of; nothing of Python's own."""
     top = module.partition(".")[0]
@@ -214,7 +230,7 @@ def note_import(
     if isinstance(node, ast.Import):
         for alias in node.names:
             whole = alias.name if alias.asname else alias.name.partition(".")[0]
-            module.imports[alias.asname or whole] = (whole, "")
+            module.imports[alias.asname or whole].append((whole, ""))
         return
     package = name if is_package else name.rpartition(".")[0]
     source = node.module or ""
@@ -224,21 +240,20 @@ def note_import(
         if alias.name == "*":
             module.stars.append(source)
         else:
-            module.imports[alias.asname or alias.name] = (source, alias.name)
+            module.imports[alias.asname or alias.name].append((source, alias.name))
 
 
 def names_in(node: ast.AST) -> Iterator[str]:
     """Yield the names that a statement uses, each with the dots that follow it."""
-    for part in ast.walk(node):
-        if isinstance(part, ast.Attribute):
-            dotted = dotted_name(part)
-            if dotted:
-                yield dotted
-        elif isinstance(part, ast.Name):
-            yield part.id
+    dotted = dotted_name(node)
+    if dotted:
+        yield dotted
+        return
+    for part in ast.iter_child_nodes(node):
+        yield from names_in(part)
 
 
-def dotted_name(node: ast.expr) -> str | None:
+def dotted_name(node: ast.AST) -> str | None:
     """Return `a.b.c` for names that are looked up one in another, else None."""
     if isinstance(node, ast.Name):
         return node.id

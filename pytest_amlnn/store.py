@@ -195,7 +195,7 @@ def load_run(file: Path) -> Run:
 
             plain = upgraded(plain)
         return result.from_plain(plain)
-    except (StoreError, TypeError, KeyError) as error:
+    except (StoreError, AttributeError, KeyError, TypeError) as error:
         raise StoreError(f"{error} ({file}: remove it to have it trained afresh)") from error
 
 
@@ -214,12 +214,6 @@ def load_answers(folder: Path, id: str, seed: int) -> tuple[list[str], dict[str,
             return names, arrays
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise StoreError(f"{file} cannot be read: {error}") from error
-
-
-def ended(folder: Path, id: str, seed: int) -> Run | None:
-    """Return a run that ended, if it did."""
-    file = run_file(folder, id, seed)
-    return load_run(file) if file.exists() else None
 
 
 def forget_crashed(folder: Path) -> None:
@@ -303,5 +297,4 @@ def save_environment(
 
 def load_environment(folder: Path) -> dict[str, Any]:
     """Read the machine's facts; empty where no run got so far."""
-    path = folder / ENVIRONMENT
-    return read_json(path) if path.exists() else {}
+    return read_json(folder / ENVIRONMENT) if (folder / ENVIRONMENT).exists() else {}

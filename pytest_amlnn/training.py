@@ -85,11 +85,9 @@ def train(
             going = group
             while going:
                 for setup in [one for one in going if one.over(recipe)]:
-                    outcome = tested(setup, case, device, clock)
-                    run = replace(
-                        outcome.run, calibration_seconds=calibration, together=len(group)
-                    )
-                    yield replace(outcome, run=run)
+                    end = tested(setup, case, device, clock)
+                    run = replace(end.run, calibration_seconds=calibration, together=len(group))
+                    yield replace(end, run=run)
                     clock.skip()
                 going = [one for one in going if not one.over(recipe)]
                 if not going:
@@ -259,6 +257,7 @@ def out_of_memory(
         f" {recipe.transforms.resolution}, {run.precision}; at most {most / 2**30:.2f} GiB were"
         f" in use: {words.splitlines()[0]}"
     )
-    facts = case.training.task.facts(splits)
-    ended = replace(run, status="oom", reason=reason, data=facts)
+    task = case.training.task
+    facts, baselines = task.facts(splits), task.baselines(splits)
+    ended = replace(run, status="oom", reason=reason, data=facts, baselines=baselines)
     return Outcome(run=ended, dataset=splits.facts)

@@ -4,7 +4,7 @@ Usage: python tests/benchmark_recipes.py CASE [--profile NAME] [--archive PATH] 
     [--epochs N] [--seed N] [--seeds N] [--device NAME] CHANGE...
 
 CASE is a case of the profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
-is `field=value,field=value`, or `-` for the recipe as it is. The test split of pictures is
+is `field=value,field=value` of the recipe or its transforms, or `-` for the recipe as it is. The test split of pictures is
 never read. A series is drawn by its seed: try changes on other seeds than are reported.
 """
 
@@ -16,21 +16,20 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 
 import amlnn_models
-from amlnn_datasets import series, shapes, tiny_imagenet
+from amlnn_datasets import tiny_imagenet
 from amlnn_models import weights
-from pytest_amlnn.case import Case, discover
+from pytest_amlnn import FORECAST, Case, Run, discover
 from pytest_amlnn.data import Data
 from pytest_amlnn.device import resolve
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.result import Run
-from pytest_amlnn.training import begun, train
+from pytest_amlnn.recipe import changed
+from pytest_amlnn.training import started, train
 
 VALIDATION = 10
 """Pictures a class: 2,000 in all."""
@@ -41,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case")
     parser.add_argument("--profile", default="full")
-    parser.add_argument("--archive", type=Path)
+    parser.add_argument("--archive")
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--seed", type=int, default=0)
@@ -55,11 +54,11 @@ def main() -> None:
         if (case.profile, case.label) == (asked.profile, asked.case)
     )
     if asked.epochs:
-        case = replace(case, recipe=replace(case.recipe, epochs=asked.epochs))
+        case = with_recipe(case, epochs=asked.epochs)
     seeds = range(asked.seed, asked.seed + asked.seeds)
     for change in asked.changes:
-        tried = changed(case, change)
-        if case.task == "forecast":
+        tried = with_recipe(case, **fields_of(change))
+        if case.training.task is FORECAST:
             print(change, forecasts(tried, seeds, asked.device), flush=True)
             continue
         data = pictures(case, asked.archive, asked.size)
@@ -67,13 +66,19 @@ def main() -> None:
             print(change, f"seed {run.seed}:", accuracies(run), flush=True)
 
 
-def changed(case: Case, change: str) -> Case:
-    """Return the case with fields of its recipe set anew."""
+def fields_of(change: str) -> dict[str, Any]:
+    """Read which fields of a recipe are to be set anew."""
     pairs = [] if change == "-" else [pair.partition("=") for pair in change.split(",")]
-    recipe = replace(case.recipe, **{name: value_of(text) for name, _, text in pairs})
-    if not isinstance(case.build, partial):
-        return replace(case, recipe=recipe)
-    return replace(case, recipe=recipe, build=partial(case.build, resolution=recipe.resolution))
+    return {name: value_of(text) for name, _, text in pairs}
+
+
+def with_recipe(case: Case, **fields: Any) -> Case:
+    """Return the case with fields of its recipe, or of its transforms, set anew."""
+    training = case.training
+    recipe, build = changed(training.recipe, **fields), training.build
+    if isinstance(build, partial):
+        build = partial(build, resolution=recipe.transforms.resolution)
+    return replace(case, training=replace(training, recipe=recipe, build=build))
 
 
 def value_of(text: str) -> Any:
@@ -84,40 +89,42 @@ def value_of(text: str) -> Any:
         return text
 
 
-def pictures(case: Case, archive: Path, size: int) -> Data:
+def pictures(case: Case, archive: str | None, size: int) -> Data:
     """Return pictures whose test split is the validation split again.
 
     `size` is that of the training split of an archive: the embedded set has the case's.
     """
-    if case.dataset == "shapes":
-        splits = shapes.splits(**case.data)
-    else:
-        splits = tiny_imagenet.splits(archive, size=size, classes=200, validation=VALIDATION)
+    data = case.training.data
+    if data.name == tiny_imagenet.NAME:
+        data = tiny_imagenet.source(size=size, classes=200, validation=VALIDATION).at(archive)
+    splits = data(0)
     untested = replace(splits, test=splits.validation)
     return lambda seed: untested
 
 
 def runs(case: Case, data: Data, seeds: Sequence[int], device: torch.device) -> Iterator[Run]:
     """Train with each seed; yield runs as they end."""
-    found = weights.find(case.model, None) if case.init == "imagenet" else None
-    fresh = [begun(case, id=case.label, seed=s, device=device, weights=found) for s in seeds]
+    training = case.training
+    found = weights.find(training.model, None) if training.start == "imagenet" else None
+    fresh = [started(case, id=case.label, seed=s, device=device, weights=found) for s in seeds]
     ended = train(case, data, fresh, device=device, progress=Silent(), weights=found)
     return (outcome.run for outcome in ended)
 
 
 def accuracies(run: Run) -> str:
     """Say how accurate a net was on validation before and after each epoch."""
-    shares = [run.metrics.get("start_accuracy"), *(epoch.val_accuracy for epoch in run.epochs)]
+    validated = [epoch.validation for epoch in run.epochs]
+    shares = [run.metrics.get("start_accuracy"), *(said["accuracy"] for said in validated)]
     percents = " ".join(f"{100 * share:.1f}" for share in shares if share is not None)
-    least = min((epoch.val_loss for epoch in run.epochs), default=float("nan"))
-    trained = f"train {100 * (run.epochs[-1].train_accuracy or 0):.1f} %" if run.epochs else ""
+    least = min((said["loss"] for said in validated), default=float("nan"))
+    trained = f"train {100 * run.epochs[-1].train['accuracy']:.1f} %" if run.epochs else ""
     return f"{percents} %, loss {least:.3f}, {trained}, {run.parts['train']:.0f} s of training"
 
 
 def forecasts(case: Case, seeds: Sequence[int], device: torch.device) -> str:
     """Say how efficient nets are, as a share of linear autoregression's efficiency."""
-    started = time.perf_counter()
-    ended = [*runs(case, lambda seed: series.splits(**case.data, seed=seed), seeds, device)]
+    before = time.perf_counter()
+    ended = [*runs(case, case.training.data, seeds, device)]
     found = [run.metrics for run in ended]
     shares = [m["autoregression_mse"] / m["test_mse"] for m in found]
     efficiencies = [m["oracle_mse"] / m["test_mse"] for m in found]
@@ -125,7 +132,7 @@ def forecasts(case: Case, seeds: Sequence[int], device: torch.device) -> str:
     return (
         f"share of autoregression's {mean(shares):.3f}: {[round(x, 3) for x in shares]},"
         f" efficiency {mean(efficiencies):.3f}, best epochs {' '.join(best)},"
-        f" {time.perf_counter() - started:.0f} s"
+        f" {time.perf_counter() - before:.0f} s"
     )
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 
-from pytest_amlnn import plugin
+from pytest_amlnn import Case, collection
 
-whole = plugin.discover
+whole = collection.discover
 
 
-def broken(package: object) -> list:
+def broken(package: ModuleType) -> list[Case]:
     """Return the package's cases with a learning rate of 0."""
     return [
-        replace(case, recipe=replace(case.recipe, learning_rate=0.0)) for case in whole(package)
+        replace(case, training=replace(case.training, recipe=recipe))
+        for case in whole(package)
+        for recipe in [replace(case.training.recipe, learning_rate=0.0)]
     ]
 
 
-plugin.discover = broken
+collection.discover = broken

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import sweeps
+from forked_workers import fork_workers
 from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
 from sweeps import Repository, Zygote
@@ -37,7 +38,17 @@ def test_small(case, train, gate):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _torch_is_loaded():
+def _own_leases(tmp_path_factory) -> Iterator[None]:
+    """No test waits for the cores of a training outside, or of another worker's test."""
+    place = str(tmp_path_factory.mktemp("leases"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", place)
+        patch.setattr("tempfile.tempdir", place)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _torch_is_loaded(_own_leases):
     """Import all that training needs, once.
 
     pytest run inside a test forgets what it imported, and torch cannot be imported twice.
@@ -69,8 +80,10 @@ def benchmarks(pytester: pytest.Pytester, monkeypatch) -> pytest.Pytester:
     params=[(), ("-n", "0"), pytest.param(("-n", "2"), marks=[pytest.mark.xdist])],
     ids=["plain", "n0", "n2"],
 )
-def run(request, benchmarks) -> Callable[..., pytest.RunResult]:
+def run(request, benchmarks, monkeypatch) -> Callable[..., pytest.RunResult]:
     """Run pytest in that repository: plain, with -n 0 and with -n 2."""
+    if request.param == ("-n", "2"):
+        fork_workers(monkeypatch)
 
     def run_pytest(*arguments: str) -> pytest.RunResult:
         return benchmarks.runpytest_inprocess(
@@ -81,7 +94,7 @@ def run(request, benchmarks) -> Callable[..., pytest.RunResult]:
 
 
 @pytest.fixture(scope="session")
-def zygote() -> Iterator[Zygote]:
+def zygote(_own_leases) -> Iterator[Zygote]:
     """A process that has torch loaded, from which sweeps are forked."""
     zygote = Zygote()
     yield zygote

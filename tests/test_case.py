@@ -13,18 +13,31 @@ import pytest
 from small_cases import linear, small_case
 
 import amlnn_models
-from pytest_amlnn.case import Recipe, discover, select, to_plain
+from amlnn_datasets import tiny_imagenet
+from pytest_amlnn import Case, Recipe, Transforms
+from pytest_amlnn.case import discover, select
+from pytest_amlnn.identity import case_to_plain
+from pytest_amlnn.recipe import changed
 
 CASES = discover(amlnn_models)
+LEAST = Recipe(epochs=1, learning_rate=0.1)
 MODELS = {
     "vgg11", "vgg19", "resnetv2_18", "resnetv2_50", "inception_v3", "inception_v4",
     "efficientnet_lite0", "efficientnet_lite2", "lstm", "gru", "birnn", "deep_rnn",
 }  # fmt: skip
 
 
+def chosen_and_known(
+    family: str, profile: str, *, archive: bool = False
+) -> tuple[list[Case], list[Case]]:
+    """Give the cases that are collected where the archive is named or is not, and all."""
+    named = [tiny_imagenet.NAME] if archive else []
+    return select(CASES, family=family, profile=profile, named=named)
+
+
 def labels(family: str, profile: str, *, archive: bool = False) -> list[str]:
     """Give the texts of the ids that are collected."""
-    chosen, _ = select(CASES, family=family, profile=profile, archive=archive)
+    chosen, _ = chosen_and_known(family, profile, archive=archive)
     return [str(case) for case in chosen]
 
 
@@ -56,35 +69,74 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
         ({"warmup": float("nan")}, "warmup is nan"),
         ({"crop": 70}, "crop is 70, needs 0 < crop <= 1"),
         ({"crop": 0.0}, "crop is 0.0"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0, needs 0 <= it < 1"),
+        ({"label_smoothing": 1.0}, "label_smoothing is 1.0, needs 0 <= label_smoothing < 1"),
+        ({"momentum": 1.0}, "momentum is 1.0, needs 0 <= momentum < 1"),
+        ({"averaging": 1.0}, "averaging is 1.0, needs 0 <= averaging < 1"),
+        ({"layer_decay": 0.0}, "layer_decay is 0.0, needs 0 < layer_decay <= 1"),
+        ({"clip_norm": 0.0}, "clip_norm is 0.0, needs above 0, or None"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, needs 0 or more"),
         ({"shift": -1}, "shift is -1, needs 0 or more"),
         ({"mixup": -0.2}, "mixup is -0.2, needs 0 or more"),
         ({"cutmix": float("nan")}, "cutmix is nan"),
+        ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\), needs three finite numbers"),
+        ({"mean": (0.5, 0.5, float("inf"))}, "mean is .*, needs three finite numbers"),
+        ({"deviation": (0.5, 0.5, 0.0)}, "deviation is .*, above 0"),
     ],
 )
 def test_impossible_recipe_is_refused(wrong, words):
     """A recipe that nothing can be trained with names the field and what it needs."""
     with pytest.raises(ValueError, match=words):
-        Recipe(**{"epochs": 1, "learning_rate": 0.1, **wrong})
+        changed(LEAST, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"epochs": 2.0}, "epochs is 2.0, needs 1 or more"),
+        ({"epochs": True}, "epochs is True"),
+        ({"epochs": "3"}, "epochs is '3'"),
+        ({"learning_rate": "0.1"}, "learning_rate is '0.1'"),
+        ({"shift": 1.5}, "shift is 1.5"),
+        ({"mean": [0.5, 0.5, 0.5]}, r"mean is \[0.5, 0.5, 0.5\]"),
+        ({"mean": ("a", "b", "c")}, "mean is .*, needs three finite numbers"),
+        ({"optimizer": "lamb"}, "optimizer is 'lamb', needs sgd or adam or adamw"),
+        ({"optimizer": None}, "optimizer is None, needs sgd or adam or adamw"),
+        ({"normalise": "batch"}, "normalise is 'batch', needs train or window"),
+        ({"precision": "float16"}, "precision is 'float16', needs float32 or bfloat16"),
+        ({"precision_cuda": "half"}, "precision_cuda is 'half', needs float32 or bfloat16"),
+    ],
+)
+def test_recipe_of_another_kind_is_refused(wrong, words):
+    """A value of another type or a word that is not known names the field, not a later line."""
+    with pytest.raises(ValueError, match=f"^recipe: {words}"):
+        changed(LEAST, **wrong)
 
 
 def test_least_recipe_is_accepted():
     """The limits that the messages name can be used."""
-    recipe = Recipe(
-        epochs=1, learning_rate=0.1, batch_size=1, patience=1, resolution=1, threads=1, warmup=0
+    recipe = changed(
+        LEAST, batch_size=1, patience=1, resolution=1, threads=1, warmup=0, crop=1, mixup=0
     )
 
-    assert recipe.warmup == 0
+    assert (recipe.warmup, recipe.transforms.resolution, recipe.transforms.crop) == (0, 1, 1)
+
+
+def test_change_reaches_recipe_and_transforms():
+    """One call sets fields of a recipe and of its transforms, and leaves the rest."""
+    recipe = changed(LEAST, epochs=7, flip=True)
+
+    assert recipe == Recipe(epochs=7, learning_rate=0.1, transforms=Transforms(flip=True))
+    assert LEAST.epochs == 1
 
 
 def test_all_models_are_found():
     """The collection has every model that the benchmark promises."""
-    assert {case.model for case in CASES} >= MODELS
+    assert {case.training.model for case in CASES} >= MODELS
 
 
 def test_order_is_the_same_every_time():
     """Cases come sorted, so every worker of pytest-xdist collects alike."""
-    keys = [(case.family, case.model, case.size, case.label) for case in CASES]
+    keys = [(case.family, case.training.model, case.size, case.label) for case in CASES]
 
     assert keys == sorted(keys)
     assert discover(amlnn_models) == CASES
@@ -117,25 +169,27 @@ def test_ids_are_unique(family, profile, archive):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.profile}-{case}")
 def test_case_travels(case):
     """A case crosses processes by pickle and goes on record as JSON."""
-    plain = json.loads(json.dumps(to_plain(case), allow_nan=False))
+    plain = json.loads(json.dumps(case_to_plain(case), allow_nan=False))
 
-    assert to_plain(pickle.loads(pickle.dumps(case))) == plain  # noqa: S301
+    assert case_to_plain(pickle.loads(pickle.dumps(case))) == plain  # noqa: S301
 
 
 def test_record_names_the_builder():
     """The record says which function built the net, and all of the recipe."""
-    plain = to_plain(small_case(epochs=7))
+    plain = case_to_plain(small_case(epochs=7))["training"]
 
     assert plain["build"] == f"{linear.__module__}.linear"
     assert plain["recipe"]["epochs"] == 7
     assert plain["recipe"].keys() == Recipe.__dataclass_fields__.keys()
+    assert plain["recipe"]["transforms"].keys() == Transforms.__dataclass_fields__.keys()
 
 
 def test_record_names_the_builder_behind_a_partial():
     """A builder with its resolution filled in is recorded by the function's own name."""
     case = next(case for case in CASES if case.label == "vgg11-random-600")
 
-    assert to_plain(case)["build"] == "amlnn_models.vgg.vgg11"
+    assert case_to_plain(case)["training"]["build"] == "amlnn_models.vgg.vgg11"
+    assert case_to_plain(case)["training"]["arguments"] == {"resolution": 32}
 
 
 @pytest.mark.parametrize(
@@ -188,9 +242,9 @@ def test_presets_and_step_budget_are_in_full_alone():
 
 def test_step_budget_takes_as_many_steps_at_every_size():
     """The `-steps` cases train for fewer epochs on more points, in proportion."""
-    chosen, _ = select(CASES, family="rnn", profile="full", archive=False)
-    cases = [case for case in chosen if case.model == "lstm" and case.label.endswith("-steps")]
-    seen = {case.size: case.size * case.recipe.epochs for case in cases}
+    chosen, _ = chosen_and_known("rnn", "full")
+    cases = [c for c in chosen if (c.training.model, c.variant) == ("lstm", "steps")]
+    seen = {case.size: case.size * case.training.recipe.epochs for case in cases}
 
     assert len(seen) > 1
     assert max(seen.values()) == pytest.approx(min(seen.values()), rel=0.05)
@@ -198,7 +252,7 @@ def test_step_budget_takes_as_many_steps_at_every_size():
 
 def test_known_cases_include_those_not_collected():
     """Limits may be set for both datasets of a profile, of which one is collected."""
-    chosen, known = select(CASES, family="cnn", profile="quick", archive=False)
+    chosen, known = chosen_and_known("cnn", "quick")
 
     assert set(map(str, known)) == {*map(str, chosen), *labels("cnn", "quick", archive=True)}
 
@@ -208,12 +262,12 @@ def test_other_family_is_left_out():
     own = small_case("mine", family="mlp", profile="seed")
     cases = [own, small_case("quick", family="mlp"), small_case("other", family="cnn")]
 
-    assert select(cases, family="mlp", profile="seed", archive=False) == ([own], [own])
+    assert select(cases, family="mlp", profile="seed", named=[]) == ([own], [own])
 
 
 def test_tiny_imagenet_ten_thousand_carries_the_original_report():
     """VGG-19 on 10,000 pictures stands beside what the original report gives for it."""
-    cases = [case for case in CASES if case.model == "vgg19"]
+    cases = [case for case in CASES if case.training.model == "vgg19"]
     references = {(case.profile, str(case)): dict(case.reference) for case in cases}
 
     assert references["seed", "vgg19-random-10k"]["test_accuracy"] == 0.0023

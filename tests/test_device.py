@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_cases import CPU
 
-from pytest_amlnn.device import settled
+from pytest_amlnn.device import deterministic
 
-CPU = torch.device("cpu")
 LARGE = 64 * 2**20
 """Bytes: twice what glibc ever takes from its own heap by itself."""
 
@@ -38,7 +38,7 @@ def resident() -> int:
 @glibc
 def test_freed_memory_serves_the_next_step():
     """While a net trains, a large tensor takes the place of the one freed before it."""
-    with settled(CPU, 1):
+    with deterministic(CPU, 1):
         assert fewest_faults() < 16
 
 
@@ -47,7 +47,7 @@ def test_memory_is_given_back():
     """After a training the process is no larger than before."""
     fewest_faults()
     before = resident()
-    with settled(CPU, 1):
+    with deterministic(CPU, 1):
         kept = [torch.ones(LARGE // 4) for _ in range(4)]
         del kept
     assert resident() < before + LARGE

@@ -6,11 +6,13 @@ import json
 import re
 
 import pytest
+from small_cases import line_case, small_case
 from small_runs import small_run
 
-from pytest_amlnn import gate
+from pytest_amlnn import Case, Classification, Metric, gate
 from pytest_amlnn.gate import GateError, Limit, judge, load, unknown
-from pytest_amlnn.result import MACHINE_METRICS, Result, gather
+from pytest_amlnn.metrics import COMMON
+from pytest_amlnn.result import Result, gather
 
 ID = "test_small[linear]"
 
@@ -93,8 +95,6 @@ HEAD = '# no test_accuracy\n[quick."test[a]"]\n'
         ("[nightly]\n", 1, "'nightly' is no profile; use quick or seed or full"),
         ("# nightly\n[nightly]\n", 2, "'nightly' is no profile"),
         ('# test[a]\n[quick]\n"test[a]" = 0.5', 3, "needs a table such as"),
-        (f"{HEAD}test_acuracy = {{ at_least = 0.5 }}", 3, "did you mean 'test_accuracy'"),
-        (f"{HEAD}speed = {{ at_least = 1 }}", 3, "unknown metric 'speed'; known: .*test_mse"),
         (f"{HEAD}test_accuracy = 0.5", 3, "needs a table such as"),
         (f"{HEAD}test_accuracy = {{ least = 0.5 }}", 3, "needs at_least, at_most or both"),
         (f"{HEAD}test_accuracy = {{}}", 3, "needs at_least, at_most or both"),
@@ -258,7 +258,7 @@ def test_worst_limit_decides():
     assert [one.verdict for one in judged.judgements] == ["passed", "regressed", "passed"]
 
 
-@pytest.mark.parametrize("metric", sorted(MACHINE_METRICS))
+@pytest.mark.parametrize("metric", [metric.name for metric in COMMON if metric.of_machine])
 def test_contended_times_prove_nothing(metric):
     """What was measured beside another run is neither kept nor broken, and stays green."""
     shared = result(contended=True, **{metric: 5.0})
@@ -307,16 +307,22 @@ def test_message_says_that_there_is_no_value():
     assert judged.message == f"{ID}: regressed: test_accuracy is no value, needs at least 0.8"
 
 
+def test_limit_on_a_metric_that_the_result_has_not():
+    """A metric that no run can have keeps no bound, in a report of any age too."""
+    judged = judge(result(), [limit("test_acuracy", at_least=0.1)])
+
+    assert judged.name == "regressed"
+    assert judged.message == f"{ID}: regressed: test_acuracy is no value, needs at least 0.1"
+
+
 # limits and cases
 
 
 def test_limit_on_a_case_that_is_not_there():
     """A mistyped case is named with place and the nearest that there is."""
     wrong = Limit(case="test_cnn[vgg19-10k]", metric="test_loss", at_most=1, where="g.toml:3")
-    known = {
-        "test_cnn[vgg19-random-10k]": "classification",
-        "test_cnn[gru-1]": "classification",
-    }
+    labels = ("vgg19-random-10k", "gru-1")
+    known = {f"test_cnn[{label}]": small_case(label) for label in labels}
 
     assert unknown([wrong], known, "test_cnn") == [
         "g.toml:3: no case 'test_cnn[vgg19-10k]' in this profile;"
@@ -326,9 +332,68 @@ def test_limit_on_a_case_that_is_not_there():
 
 def test_limit_on_a_metric_of_another_task():
     """A forecast has no accuracy to hold a limit against."""
-    (words,) = unknown([limit(at_least=0.5)], {ID: "forecast"}, "test_small")
+    (words,) = unknown([limit(at_least=0.5)], {ID: line_case()}, "test_small")
 
-    assert "'test_accuracy' is no metric of a forecast case" in words
+    assert "'test_accuracy': it is no metric of a forecast case" in words
+
+
+@pytest.mark.parametrize(
+    ("metric", "remedy"),
+    [
+        ("test_acuracy", r"; did you mean 'test_accuracy'\?"),
+        ("speed", "; known: epochs, .*, test_accuracy, .*, train_seconds, .*"),
+    ],
+)
+@pytest.mark.parametrize("profile", ["quick", "seed"])
+def test_unknown_metric_is_named(limits, metric, remedy, profile):
+    """A metric that a case cannot have is refused with file, line, task and remedy."""
+    path = limits(f'# {metric}\n[{profile}."{ID}"]\n{metric} = {{ at_least = 0.5 }}')
+    (words,) = unknown(load(path, profile), {ID: small_case()}, "test_small")
+
+    assert re.fullmatch(
+        f"{re.escape(str(path))}:3: unknown metric '{metric}': it is no metric of a"
+        f" classification case{remedy}",
+        words,
+    )
+
+
+@pytest.mark.parametrize("metric", ["test_accuracy", "train_seconds", "peak_memory_bytes"])
+def test_limit_on_any_metric_of_the_task_or_of_all_runs(metric):
+    """What a task names, and what every run has, may have limits."""
+    assert unknown([limit(metric, at_most=1)], {ID: small_case()}, "test_small") == []
+
+
+class Graded(Classification):
+    """A task of somebody else, with a share and a number of its own."""
+
+    name = "graded"
+    metrics = (
+        Metric(name="test_kappa", better="higher", share=True),
+        Metric(name="test_grade", better="lower"),
+    )
+
+
+@pytest.fixture
+def graded() -> dict[str, Case]:
+    """A case of somebody else's task, by its id."""
+    return {ID: small_case(task=Graded())}
+
+
+def test_metrics_of_another_task_may_have_limits(graded):
+    """A task that is not ours has limits on its own metrics, on no others."""
+    own = [limit("test_kappa", at_least=0.5), limit("test_grade", at_most=5)]
+
+    assert unknown(own, graded, "test_small") == []
+    assert "no metric of a graded case" in unknown([limit(at_least=1)], graded, "test_small")[0]
+
+
+def test_bound_that_no_share_meets_is_refused_for_any_task(graded):
+    """A metric that a task calls a share needs a bound from 0 to 1."""
+    wrong = Limit(case=ID, metric="test_kappa", at_least=50, where="gates.toml:3")
+
+    assert unknown([wrong], graded, "test_small") == [
+        "gates.toml:3: test_kappa: at_least is 50, needs a share from 0 to 1"
+    ]
 
 
 def test_limits_on_other_functions_are_theirs():
@@ -338,4 +403,4 @@ def test_limits_on_other_functions_are_theirs():
         for name in ("test_rnn", "test_smaller")
     ]
 
-    assert unknown([*others, limit(at_least=0.5)], {ID: "classification"}, "test_small") == []
+    assert unknown([*others, limit(at_least=0.5)], {ID: small_case()}, "test_small") == []

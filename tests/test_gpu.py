@@ -10,37 +10,31 @@ import torch
 from small_cases import CPU, GPU, needs_cuda, trained
 
 import amlnn_models
-from amlnn_datasets import shapes
-from pytest_amlnn.case import discover
-from pytest_amlnn.data import Pictures
-from pytest_amlnn.result import Run
+from pytest_amlnn import Run, discover
+from pytest_amlnn.recipe import changed
 
 pytestmark = needs_cuda
 
 CASES = {
-    case.model: case
+    case.training.model: case
     for case in discover(amlnn_models)
-    if (case.profile, case.dataset, case.size) == ("quick", "shapes", 200)
+    if (case.profile, case.training.data.name, case.size) == ("quick", "shapes", 200)
 }
-
-
-def data(seed: int) -> Pictures:
-    """Return a few drawn pictures."""
-    return shapes.splits(size=200, classes=10, validation=10)
 
 
 def one_epoch(model: str, device: torch.device, **changes: Any) -> Run:
     """Train a net of the quick profile for one epoch."""
-    case = CASES[model]
-    case = replace(case, recipe=replace(case.recipe, epochs=1, **changes))
-    return trained(case, data, device=device).run
+    case, training = CASES[model], CASES[model].training
+    recipe = changed(training.recipe, epochs=1, **changes)
+    case = replace(case, training=replace(training, recipe=recipe))
+    return trained(case, training.data, device=device).run
 
 
 @pytest.mark.parametrize("model", CASES)
 def test_net_learns_on_a_gpu_as_on_the_cpu(model):
     """An epoch's training loss is within 3 % of the CPU's; convolutions are in TF32 there."""
     there, here = (
-        one_epoch(model, device, precision_cuda="float32").epochs[0].train_loss
+        one_epoch(model, device, precision_cuda="float32").epochs[0].train["loss"]
         for device in (GPU, CPU)
     )
 
@@ -53,6 +47,6 @@ def test_net_learns_the_same_twice(model):
     changes = {"flip": True, "shift": 2, "crop": 0.5}
     first, second = (one_epoch(model, GPU, **changes) for _ in range(2))
 
-    for metric in ("train_loss", "val_loss", "gradient_norm"):
-        assert getattr(first.epochs[0], metric) == getattr(second.epochs[0], metric)
+    for part in ("train", "validation", "gradient_norm"):
+        assert getattr(first.epochs[0], part) == getattr(second.epochs[0], part)
     assert first.metrics["test_loss"] == second.metrics["test_loss"]

@@ -10,10 +10,10 @@ from small_cases import CPU, GPU, line_case, needs_cuda, trained
 from torch import Tensor, nn
 
 from amlnn_datasets import series
-from amlnn_datasets.series import Series
 from amlnn_models import cells
 from amlnn_models.recurrent import Forecaster
-from pytest_amlnn.graphs import captured
+from pytest_amlnn import Series
+from pytest_amlnn.graphs import capture_training_pass
 
 KINDS = {
     "birnn": partial(cells.RNN, bidirectional=True),
@@ -48,7 +48,7 @@ def test_only_full_batches_go_through_the_graph(monkeypatch):
 
     monkeypatch.setattr("torch.cuda.make_graphed_callables", capture)
     net, windows = forecaster(1, kind="gru"), torch.randn(5, 7, 1)
-    forward = captured(net, windows[:4])
+    forward = capture_training_pass(net, windows[:4])
 
     for inputs in (windows[:4], windows[4:], windows[1:5]):
         torch.testing.assert_close(forward(inputs), net(inputs), rtol=0, atol=0)
@@ -61,7 +61,7 @@ def test_graph_gives_what_the_net_gives(kind):
     """Outputs and gradients of a captured net are the net's, batch after batch."""
     torch.manual_seed(0)
     net, windows = forecaster(1, kind=kind).cuda(), torch.randn(3, 16, 7, 1, device="cuda")
-    forward = captured(net, windows[0])
+    forward = capture_training_pass(net, windows[0])
     for batch in windows:
         found = []
         for compute in (net, forward):
@@ -78,13 +78,13 @@ def test_case_learns_on_a_gpu_as_on_the_cpu(kind):
     case = line_case(
         kind,
         build=partial(forecaster, kind=kind),
-        together=True,
+        cuda_graphs=True,
         epochs=3,
         optimizer="adam",
         precision_cuda="float32",
     )
     losses = [
-        [epoch.val_loss for epoch in trained(case, data, device=device).run.epochs]
+        [epoch.validation["loss"] for epoch in trained(case, data, device=device).run.epochs]
         for device in (GPU, CPU)
     ]
 

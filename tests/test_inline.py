@@ -10,11 +10,11 @@ from small_cases import linear, small_case, squares
 from sweeps import Repository, lasting
 from torch import Tensor, nn
 
-from pytest_amlnn import store
-from pytest_amlnn.case import Case
+from pytest_amlnn import Case, Run, store
 from pytest_amlnn.engines import inline
+from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.result import Run, to_plain
+from pytest_amlnn.result import to_plain
 
 
 class Hungry(nn.Module):
@@ -35,15 +35,16 @@ class Hungry(nn.Module):
 
 def compute(case: Case, out, seed: int = 0) -> Run:
     """Compute a run of a case on squares."""
-    job = inline.Job(
+    job = Job(
         case=case,
         data=squares(),
         id=f"test_small[{case}]",
+        seeds=(seed,),
         out=out,
         device="cpu",
         facts={"profile": "quick", "engine": "inline"},
     )
-    (run,) = inline.compute(job, [seed], lambda seeds: Silent())
+    (run,) = inline.compute(job, lambda seeds: Silent())
     return run
 
 
@@ -88,7 +89,7 @@ def test_out_of_memory_is_tried_again(tmp_path, monkeypatch):
     case = small_case(build=Hungry)
     assert compute(case, tmp_path).status == "oom"
     assert compute(case, tmp_path).attempts == 1
-    store.retry_unlucky(tmp_path)  # as --amlnn-resume does
+    store.forget_crashed(tmp_path)  # as --amlnn-resume does
     monkeypatch.setattr(Hungry, "forward", lambda self, pictures: self.net(pictures))
     run = compute(case, tmp_path)
 
@@ -101,7 +102,7 @@ def test_attempts_are_counted(tmp_path):
     from pytest_amlnn import training
 
     case, device = small_case(), torch.device("cpu")
-    run = training.begun(case, id=f"test_small[{case}]", seed=0, device=device)
+    run = training.started(case, id=f"test_small[{case}]", seed=0, device=device)
     assert store.begin(tmp_path, run).attempts == 1
     assert store.begin(tmp_path, run).attempts == 2
 

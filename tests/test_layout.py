@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,12 @@ FOLDERS = {
 """By the name that they are imported by, each above those that it may import."""
 ORDER = list(FOLDERS)
 SOURCES = [path for folder in FOLDERS.values() for path in sorted(folder.rglob("*.py"))]
+ENGINE = sorted(FOLDERS["pytest_amlnn"].rglob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("test_*.py"))
+LONGEST_FILE, LONGEST_FUNCTION = 300, 50
+"""In lines."""
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def name_of(path: Path) -> str:
@@ -37,12 +43,39 @@ def tree(path: Path) -> ast.Module:
 
 def imports(path: Path) -> Iterator[str]:
     """Give the full names of all that a file imports, wherever in it."""
-    for node in ast.walk(tree(path)):
+    return imports_in(ast.walk(tree(path)), path)
+
+
+def imports_in(nodes: Iterator[ast.AST], path: Path) -> Iterator[str]:
+    """Give the full names of all that these nodes of a file import."""
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name_of(path)}:{node.lineno}: relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """Give all nodes that may run: those in functions too, none for type checkers alone."""
+    yield node
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        nodes: list[ast.AST] = [*node.orelse]
+    else:
+        nodes = [*ast.iter_child_nodes(node)]
+    for inner in nodes:
+        yield from running(inner)
+
+
+def module_of(path: Path) -> str:
+    """Give the name that a file of the engine is imported by."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def functions(path: Path) -> list[Function]:
+    """Give all functions of a file, methods and inner ones included."""
+    return [node for node in ast.walk(tree(path)) if isinstance(node, Function)]
 
 
 def calls(path: Path) -> Iterator[tuple[str, dict[str | None, str]]]:
@@ -119,14 +152,88 @@ def test_pytest_runs_without_a_case_hardly_notice_the_plugin(tmp_path):
 
 
 def test_options_stop_at_the_border():
-    """`getoption` and `getini` are asked in plugin.py alone."""
+    """`getoption` and `getini` are asked in options.py alone."""
     asking = [
         name_of(path)
         for path in [*SOURCES, ROOT / "conftest.py"]
         if {name.rpartition(".")[2] for name, _ in calls(path)} & {"getoption", "getini"}
     ]
 
-    assert asking == ["pytest_amlnn/plugin.py"]
+    assert asking == ["pytest_amlnn/options.py"]
+
+
+def test_no_import_leads_back():
+    """No module of the engine needs itself by way of others, those that it imports late too."""
+    modules = {module_of(path): path for path in ENGINE}
+    graph = {name: set[str]() for name in modules}
+    for name, path in modules.items():
+        for needed in imports_in(running(tree(path)), path):
+            above = needed.rpartition(".")[0]
+            graph[name] |= {needed if needed in modules else above} & modules.keys()
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=name_of)
+def test_file_can_be_read_in_one_sitting(path):
+    """A file of the engine has 300 lines at most, and a function 50."""
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    long = [
+        f"{name_of(path)}:{node.lineno}: {node.name} has {length} lines"
+        for node in functions(path)
+        if (length := node.end_lineno - node.lineno + 1) > LONGEST_FUNCTION
+    ]
+
+    assert lines <= LONGEST_FILE
+    assert long == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_function_is_annotated(path):
+    """All arguments and results have a type, but for tests, whose fixtures tell theirs."""
+    bare = [
+        f"{name_of(path)}:{node.lineno}: {node.name}"
+        for node in functions(path)
+        if not node.name.startswith("test_") and not is_annotated(node)
+    ]
+
+    assert bare == []
+
+
+def is_annotated(node: Function) -> bool:
+    """Give whether a function's result and arguments have types, `self` and `cls` aside."""
+    given = node.args
+    rest = [argument for argument in (given.vararg, given.kwarg) if argument]
+    named = [*given.posonlyargs, *given.args]
+    own = named[1:] if named and named[0].arg in ("self", "cls") else named
+    arguments = [*own, *given.kwonlyargs, *rest]
+    return node.returns is not None and all(a.annotation is not None for a in arguments)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_everything_public_has_a_docstring(path):
+    """Modules, classes, functions and methods say what they are, but for Python's own names."""
+    whole = tree(path)
+    public: list[ast.AST] = [whole]
+    public += [node for node in outside_functions(whole) if not node.name.startswith("_")]
+    silent = [
+        f"{name_of(path)}: {getattr(node, 'name', 'module')}"
+        for node in public
+        if not ast.get_docstring(node)
+    ]
+
+    assert silent == []
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.ClassDef | Function]:
+    """Give classes and functions at a module's top level, and their methods."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.ClassDef | Function):
+            yield inner
+        if not isinstance(inner, Function):
+            yield from outside_functions(inner)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

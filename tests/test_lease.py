@@ -14,11 +14,11 @@ from time import monotonic, sleep
 import pytest
 from sweeps import environment, until
 
-from pytest_amlnn import lease
+from pytest_amlnn.engines import inline as lease
 
 COUNTED = """
 import json, sys, time
-from pytest_amlnn import lease
+from pytest_amlnn.engines import inline as lease
 
 lease.machine_cores = lambda: [0, 1]
 threads, seconds, log = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
@@ -32,7 +32,7 @@ with open(log, "a") as file:
 
 
 @pytest.fixture(autouse=True)
-def _own_leases(tmp_path, monkeypatch):
+def _leases_of_one_test(tmp_path, monkeypatch):
     """No lease of these tests is another training's."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -14,61 +14,69 @@ from torch.utils.flop_counter import FlopCounterMode
 import amlnn_models
 from amlnn_models import inception, small_maps, vgg
 from amlnn_models.mirrored import looks_linear, mirrored_kernel
-from pytest_amlnn.case import Case, discover
-from pytest_amlnn.training import TASKS
+from pytest_amlnn import CLASSIFICATION, Training, discover
 
-QUICK = {case.model: case for case in discover(amlnn_models) if case.profile == "quick"}
+QUICK = {
+    case.training.model: case for case in discover(amlnn_models) if case.profile == "quick"
+}
 
 
-def one_batch(case: Case) -> tuple[Tensor, Tensor]:
+def outputs_of(training: Training) -> int:
+    """Return the number of outputs that the net of a case has."""
+    return 10 if training.task is CLASSIFICATION else 1
+
+
+def one_batch(training: Training) -> tuple[Tensor, Tensor]:
     """Return random inputs and targets such as the case's task would feed."""
     torch.manual_seed(0)
-    if case.task == "classification":
-        side = case.recipe.resolution
+    if training.task is CLASSIFICATION:
+        side = training.recipe.transforms.resolution
         return torch.randn(4, 3, side, side), torch.tensor([0, 1, 2, 3])
-    window = int(case.data["window"])
+    window = int(training.data.arguments["window"])
     return torch.randn(4, window, 1), torch.randn(4, 1)
 
 
-@pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
-def test_model_takes_a_step(case):
+@pytest.mark.parametrize("model", QUICK)
+def test_model_takes_a_step(model):
     """The net maps a batch to one row of outputs each, and a step changes its weights."""
-    outputs = 10 if case.task == "classification" else 1
-    inputs, targets = one_batch(case)
+    training = QUICK[model].training
+    inputs, targets = one_batch(training)
     torch.manual_seed(0)
-    net = case.build(outputs)
+    net = training.build(outputs_of(training))
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     answers = net(inputs)
-    loss = TASKS[case.task].loss(answers, targets)
+    loss = training.task.loss(answers, targets, training.recipe)
     loss.backward()
     torch.optim.SGD(net.parameters(), lr=0.1).step()
     same = [name for name, p in net.named_parameters() if torch.equal(p, before[name])]
 
-    assert answers.shape == (4, outputs)
+    assert answers.shape == (4, outputs_of(training))
     assert loss.isfinite()
     assert same == []
 
 
-@pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
-def test_stated_operations_are_about_right(case):
+@pytest.mark.parametrize("model", QUICK)
+def test_stated_operations_are_about_right(model):
     """What parallel sweeps are ordered by is within a fifth of what is counted."""
-    inputs, _ = one_batch(case)
-    net = case.build(10 if case.task == "classification" else 1).eval()
+    training = QUICK[model].training
+    inputs, _ = one_batch(training)
+    net = training.build(outputs_of(training)).eval()
     state = {name: value.to("meta") for name, value in net.state_dict().items()}
     with torch.no_grad(), FlopCounterMode(display=False) as count:
         torch.func.functional_call(net, state, inputs[:1].to("meta"))
 
-    assert case.flops == pytest.approx(count.get_total_flops(), rel=0.2)
+    assert QUICK[model].flops == pytest.approx(count.get_total_flops(), rel=0.2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", QUICK.values(), ids=lambda case: case.model)
-def test_weights_follow_from_the_seed(case):
+@pytest.mark.parametrize("model", QUICK)
+def test_weights_follow_from_the_seed(model):
     """Equal global seeds draw equal weights, other seeds draw others."""
 
     def first_weights(seed: int) -> Tensor:
         torch.manual_seed(seed)
-        return next(p for p in case.build(3).parameters() if p.ndim > 1).detach()
+        net = QUICK[model].training.build(3)
+        return next(p for p in net.parameters() if p.ndim > 1).detach()
 
     assert torch.equal(first_weights(1), first_weights(1))
     assert not torch.equal(first_weights(1), first_weights(2))
@@ -291,7 +299,7 @@ def test_quick_convolutions_take_the_place_of_what_they_compute():
 @pytest.mark.parametrize("model", ["lstm", "gru", "birnn", "deep_rnn"])
 def test_recurrent_weights_keep_the_length_of_a_state(model):
     """Each gate's are orthogonal in every layer and direction, and drawn from the seed."""
-    nets = [QUICK[model].build(1) for seed in (0, 0, 1) if torch.manual_seed(seed)]
+    nets = [QUICK[model].training.build(1) for seed in (0, 0, 1) if torch.manual_seed(seed)]
     drawn = [[p for name, p in net.named_parameters() if "weight_hh" in name] for net in nets]
     for weight in drawn[0]:
         for gate in weight.detach().split(weight.shape[1]):

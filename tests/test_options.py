@@ -6,22 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from pytest_amlnn.options import OPTIONS, OptionError, Options, check
+from pytest_amlnn.options import DEFAULT_DATASET, OPTIONS, OptionError, Options, checked
 
 ROOT, OUT = Path("root"), Path("root/.amlnn/now")
 
 
-def options(**given: str) -> Options:
+def options(**given: object) -> Options:
     """Check what was given, with the defaults for the rest."""
     raw = {option.name: option.default for option in OPTIONS}
-    return check({**raw, **given}, root=ROOT, out=OUT)
+    return checked({**raw, **given}, root=ROOT, out=OUT)
 
 
 def test_defaults():
     """Without a word from the user the quick profile is run, and gates are enforced."""
     assert options() == Options(
         profile="quick",
-        data=None,
+        data={},
         weights=None,
         device="auto",
         seed=0,
@@ -38,7 +38,7 @@ def test_values_are_taken():
     """Texts become the values that they stand for."""
     assert options(
         profile="full",
-        data="here.zip",
+        data=["here.zip", "tiles=there/tiles"],
         weights="mine",
         device="cuda:1",
         seed="7",
@@ -48,7 +48,7 @@ def test_values_are_taken():
         gates="mine.toml",
     ) == Options(
         profile="full",
-        data="here.zip",
+        data={"tiny-imagenet": "here.zip", "tiles": "there/tiles"},
         weights="mine",
         device="cuda:1",
         seed=7,
@@ -59,6 +59,39 @@ def test_values_are_taken():
         gates=Path("mine.toml"),
         gates_named=True,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "path"),
+    [
+        ("a.zip", DEFAULT_DATASET, "a.zip"),
+        ("/data/tiny-imagenet-200", DEFAULT_DATASET, "/data/tiny-imagenet-200"),
+        ("/data/a=b.zip", DEFAULT_DATASET, "/data/a=b.zip"),
+        ("./a=b.zip", DEFAULT_DATASET, "./a=b.zip"),
+        ("tiles=/data/a=b", "tiles", "/data/a=b"),
+        ("tiny-imagenet=a.zip", DEFAULT_DATASET, "a.zip"),
+        ("my_set-2.1=C:\\data", "my_set-2.1", "C:\\data"),
+        ("with space=a", DEFAULT_DATASET, "with space=a"),
+    ],
+)
+def test_data_are_named_or_a_bare_path(text, name, path):
+    """What stands before = is a dataset's name if it can be one; else all is a path."""
+    assert options(data=[text]).data == {name: path}
+
+
+@pytest.mark.parametrize("given", [None, [], [""], [None]])
+def test_no_data_are_named(given):
+    """An option, setting or variable that is empty names no dataset."""
+    assert options(data=given).data == {}
+
+
+@pytest.mark.parametrize("second", ["b.zip", "tiny-imagenet=b.zip"])
+def test_dataset_that_is_named_twice_is_refused(second):
+    """Two places for one dataset are a mistake that names both, not an override."""
+    words = "--amlnn-data names tiny-imagenet twice: a.zip and b.zip"
+
+    with pytest.raises(OptionError, match=words):
+        options(data=["a.zip", second])
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "mps", "cuda:0", "cuda:12"])
@@ -96,6 +129,14 @@ def test_bad_value_is_named(name, value, needs):
         options(**{name: value})
 
     assert str(caught.value) == (f"--amlnn-{name} {value}: {needs} (ini name: amlnn_{name})")
+
+
+@pytest.mark.parametrize(
+    ("repeats", "seeds"), [(None, [4, 5, 6]), ("1", [4]), ("5", [4, 5, 6, 7, 8])]
+)
+def test_seeds_follow_the_first_one(repeats, seeds):
+    """A case has seeds from the first one on, as many as the option says, or else the case."""
+    assert [*options(seed="4", repeats=repeats).seeds_of(3)] == seeds
 
 
 def test_every_option_explains_itself():

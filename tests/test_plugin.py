@@ -58,6 +58,18 @@ def test_numbers_are_the_same_however_pytest_runs(run, benchmarks):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist
+def test_workers_that_are_started_anew_train_too(benchmarks):
+    """Workers that import everything by themselves, as a user's do, give the same result."""
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out", "-n", "2", "-k", "one")
+    benchmarks.runpytest_inprocess("--amlnn-out=again", "-k", "one")
+    again = json.loads((benchmarks.path / "again" / "summary.json").read_text())
+
+    result.assert_outcomes(passed=1)
+    assert numbers(summary(benchmarks)) == numbers(again)
+
+
+@pytest.mark.slow
 def test_first_seed_is_an_option(run, benchmarks):
     """Runs use --amlnn-seed and the seeds that follow."""
     run("--amlnn-seed=5", "-k", "one")
@@ -94,7 +106,7 @@ import pytest
 from pytest_amlnn import Weights
 from small_cases import small_case, squares, started
 
-CASES = [small_case("one", build=started, init="imagenet", repeats=1)]
+CASES = [small_case("one", build=started, start="imagenet", repeats=1)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -287,7 +299,7 @@ def test_bad_option_is_a_usage_error(benchmarks, arguments, message, parallel):
             '[quick."a"]\ntest_accuracy = { at_least = 1.5 }\n',
             "*gates.toml:2*share from 0 to 1*",
         ),
-        ('[quick."a"]\naccuracy = { at_least = 0.5 }\n', "*gates.toml:2*unknown metric*"),
+        ('[quick."a"]\ntest_loss = { at_last = 0.5 }\n', "*gates.toml:2*nothing else*"),
     ],
 )
 def test_bad_limits_are_a_usage_error(run, benchmarks, text, message):

@@ -6,12 +6,13 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from small_runs import small_epoch
 
-from pytest_amlnn import progress
-from pytest_amlnn.progress import Frames, Lines, Silent, Tally
+from pytest_amlnn import Epoch, progress
+from pytest_amlnn.progress import Frames, Lines, Silent, Tally, progress_on
 
 ERASE_LINE = "\x1b[2K"
 
@@ -51,9 +52,10 @@ def terminal(monkeypatch) -> Terminal:
     return Terminal()
 
 
-def tally(clock: Clock, epochs: int = 4) -> Tally:
+def tally(clock: Clock, epochs: int = 4, id: str = "test[a]") -> Tally:
     """Give the tally of a run that starts now."""
-    return Tally(title="test[a] seed 0", epochs=epochs, started=clock(), epoch_started=clock())
+    now = clock()
+    return Tally(id=id, seeds=[0], epochs=epochs, started=now, epoch_started=now)
 
 
 @contextmanager
@@ -63,29 +65,36 @@ def drawn(shown: Tally, terminal: Terminal, uncaptured=nullcontext) -> Iterator[
         yield frames
 
 
+def epoch_of(trained: float, validated: float, accuracy: float = 0.5) -> Epoch:
+    """Give an epoch with these losses."""
+    validation = {"loss": validated, "accuracy": accuracy}
+    return small_epoch(train={"loss": trained, "accuracy": 0.8}, validation=validation)
+
+
 # the line
 
 
 def test_line_tells_where_the_run_is(clock):
     """The line holds title, epoch, losses, accuracy, speed and the time left."""
     shown = tally(clock)
-    shown.step(1, 1, 10, 32)
+    shown.step([0], 1, 1, 10, 32)
     clock.now += 10
-    shown.step(1, 10, 10, 320)
-    shown.last = small_epoch(train_loss=1.23456, val_loss=1.5, val_accuracy=0.721)
-    shown.step(2, 10, 10, 320)
+    shown.step([0], 1, 10, 10, 320)
+    shown.epoch(0, [epoch_of(1.23456, 1.5, accuracy=0.721)])
+    clock.now += 10
+    shown.step([0], 2, 10, 10, 320)
 
     assert shown.line() == (
-        "test[a] seed 0, epoch 2/4, loss 1.235, validation 1.5, accuracy 72.1%, 32/s, 0:10 left"
+        "test[a] seed 0, epoch 2/4, loss 1.235, validation 1.5, accuracy 72.1%, 32/s, 0:20 left"
     )
 
 
 def test_line_before_the_first_epoch_has_no_loss(clock):
     """Nothing is made up before there is an epoch."""
     shown = tally(clock, epochs=2)
-    shown.step(1, 1, 4, 32)
+    shown.step([0], 1, 1, 4, 32)
     clock.now += 61
-    shown.step(1, 2, 4, 64)
+    shown.step([0], 1, 2, 4, 64)
 
     assert shown.line() == "test[a] seed 0, epoch 1/2, 1/s, 3:03 left"
 
@@ -93,18 +102,48 @@ def test_line_before_the_first_epoch_has_no_loss(clock):
 def test_line_of_a_forecast_has_no_accuracy(clock):
     """A forecast has losses alone."""
     shown = tally(clock)
-    shown.step(1, 1, 1, 8)
-    shown.last = small_epoch(train_accuracy=None, val_accuracy=None)
+    shown.step([0], 1, 1, 1, 8)
+    shown.epoch(0, [small_epoch(train={"loss": 1.0}, validation={"loss": 1.1})])
 
     assert "validation 1.1, " in shown.line()
     assert "accuracy" not in shown.line()
+
+
+def test_line_of_several_seeds_holds_what_each_says(clock):
+    """Seeds that are trained at once share a line, with a loss and an accuracy of each."""
+    shown = tally(clock)
+    for seed, loss in ((0, 1.0), (1, 2.0), (2, 3.0)):
+        shown.epoch(seed, [epoch_of(9.0, 9.0), epoch_of(loss, loss + 0.5, accuracy=loss / 10)])
+    shown.step([0, 2], 3, 2, 2, 64)
+
+    assert shown.line().startswith(
+        "test[a] seeds 0, 2, epoch 3/4, loss 1 3, validation 1.5 3.5, accuracy 10.0% 30.0%, "
+    )
+
+
+def test_line_of_another_task_holds_its_scores(clock):
+    """Any score that a task has is shown, one that is no share as the number it is."""
+    shown = tally(clock)
+    scores = {"loss": 0.5, "recall": 0.25, "perplexity": 12.5}
+    shown.epoch(0, [small_epoch(validation=scores)])
+
+    assert "validation 0.5, recall 25.0%, perplexity 12.5, " in shown.line()
+
+
+def test_time_left_counts_from_where_a_run_was_resumed(clock):
+    """What an earlier attempt did tells nothing of how long the rest takes."""
+    shown = tally(clock, epochs=10)
+    clock.now += 10
+    shown.step([0], 6, 1, 1, 8)
+
+    assert shown.line().endswith(" 0:40 left")
 
 
 def test_no_time_is_left_at_the_end(clock):
     """After the last step of the budget the line counts down to zero."""
     shown = tally(clock)
     clock.now += 100
-    shown.step(4, 5, 5, 50)
+    shown.step([0], 4, 5, 5, 50)
 
     assert shown.line().endswith(" 0:00 left")
 
@@ -112,11 +151,11 @@ def test_no_time_is_left_at_the_end(clock):
 def test_evaluation_does_not_slow_the_speed(clock):
     """Speed is that of the epoch's own steps, not of what lies between epochs."""
     shown = tally(clock)
-    shown.step(1, 2, 2, 20)
+    shown.step([0], 1, 2, 2, 20)
     clock.now += 1000
-    shown.epoch(small_epoch())
+    shown.epoch(0, [small_epoch()])
     clock.now += 2
-    shown.step(2, 2, 2, 20)
+    shown.step([0], 2, 2, 2, 20)
 
     assert shown.speed == 10
 
@@ -125,7 +164,7 @@ def test_first_step_counts_with_its_time(clock):
     """One step of 10 examples in 5 seconds makes 2 a second, not billions."""
     shown = tally(clock)
     clock.now += 5
-    shown.step(1, 1, 2, 10)
+    shown.step([0], 1, 1, 2, 10)
 
     assert shown.speed == 2
 
@@ -138,20 +177,29 @@ def test_lines_are_seconds_apart(clock):
     written: list[str] = []
     with Lines(tally(clock), written.append) as shown:
         for number in range(1, 5):
-            shown.step(number, 1, 1, 10)
+            shown.step([0], number, 1, 1, 10)
             clock.now += progress.SECONDS_BETWEEN_LINES / 2
-            shown.epoch(number, small_epoch(val_loss=number))
+            shown.epoch(0, [epoch_of(1.0, number)])
 
     assert [line.split(", ")[1] for line in written] == ["epoch 2/4", "epoch 4/4"]
     assert "validation 4" in written[-1]
+
+
+def test_note_is_a_line_of_its_own(clock):
+    """What is out of the ordinary is said at once, with case and seed."""
+    written: list[str] = []
+    with Lines(tally(clock), written.append) as shown:
+        shown.note("waiting for another training")
+
+    assert written == ["test[a] seed 0: waiting for another training"]
 
 
 def test_short_run_writes_no_line(clock):
     """A run of less than some seconds needs no line."""
     written: list[str] = []
     with Lines(tally(clock), written.append) as shown:
-        shown.step(1, 1, 1, 10)
-        shown.epoch(1, small_epoch())
+        shown.step([0], 1, 1, 1, 10)
+        shown.epoch(0, [small_epoch()])
 
     assert written == []
 
@@ -162,7 +210,7 @@ def test_short_run_writes_no_line(clock):
 def test_frame_is_drawn_and_wiped(clock, terminal):
     """The line stands on the terminal while the run lasts, and is gone afterwards."""
     with drawn(tally(clock), terminal) as shown:
-        shown.step(1, 1, 2, 10)
+        shown.step([0], 1, 1, 2, 10)
         during = terminal.getvalue()
     after = terminal.getvalue().removeprefix(during)
 
@@ -176,7 +224,7 @@ def test_frame_is_wiped_after_an_error(clock, terminal):
 
     def fail() -> None:
         with drawn(tally(clock), terminal) as shown:
-            shown.step(1, 1, 2, 10)
+            shown.step([0], 1, 1, 2, 10)
             raise RuntimeError("out of memory")
 
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -190,10 +238,10 @@ def test_frames_are_drawn_now_and_then(clock, terminal):
     """A thousand steps within a moment draw one frame; an epoch draws when it is due."""
     with drawn(tally(clock), terminal) as shown:
         for step in range(1, 1001):
-            shown.step(1, step, 1000, step)
+            shown.step([0], 1, step, 1000, step)
         steps = terminal.getvalue().count("epoch 1/4")
         clock.now += 1
-        shown.epoch(1, small_epoch(train_loss=0.125))
+        shown.epoch(0, [epoch_of(0.125, 1.0)])
 
     assert steps == 1
     assert "loss 0.125" in terminal.getvalue()
@@ -201,10 +249,9 @@ def test_frames_are_drawn_now_and_then(clock, terminal):
 
 def test_frame_fits_the_terminal(clock, terminal):
     """A line that is too long is cut: wiping it would leave its rest behind."""
-    shown = tally(clock)
-    shown.title = "x" * 300
+    shown = tally(clock, id="x" * 300)
     with drawn(shown, terminal) as frames:
-        frames.step(1, 1, 2, 10)
+        frames.step([0], 1, 1, 2, 10)
 
     assert "x" * 79 in terminal.getvalue()
     assert "x" * 80 not in terminal.getvalue()
@@ -227,17 +274,39 @@ def test_frames_go_past_the_capture(clock, terminal):
 
     terminal.write = checked
     with drawn(tally(clock), terminal, opened) as shown:
-        shown.step(1, 1, 2, 10)
+        shown.step([0], 1, 1, 2, 10)
         clock.now += 1
-        shown.epoch(1, small_epoch())
+        shown.epoch(0, [small_epoch()])
 
     assert "loss 1, validation 1.1" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kind"),
+    [(None, Silent), (SimpleNamespace(isatty=False), Lines)],
+    ids=["no terminal", "a file"],
+)
+def test_what_shows_a_run_follows_from_where_it_is_shown(terminal, kind, clock):
+    """A worker of pytest-xdist shows nothing, a file gets lines."""
+    capture = SimpleNamespace(global_and_fixture_disabled=nullcontext)
+
+    assert isinstance(progress_on(terminal, capture, tally(clock)), kind)
+
+
+def test_terminal_gets_frames_on_a_line_of_their_own(clock):
+    """On a terminal the line that pytest has begun is ended first."""
+    ended: list[bool] = []
+    reporter = SimpleNamespace(isatty=True, ensure_newline=lambda: ended.append(True))
+    capture = SimpleNamespace(global_and_fixture_disabled=nullcontext)
+
+    assert isinstance(progress_on(reporter, capture, tally(clock)), Frames)
+    assert ended == [True]
 
 
 def test_silence(capsys):
     """A worker without a terminal shows nothing."""
     with Silent() as shown:
-        shown.step(1, 1, 1, 10)
-        shown.epoch(1, small_epoch())
+        shown.step([0], 1, 1, 1, 10)
+        shown.epoch(0, [small_epoch()])
 
     assert capsys.readouterr() == ("", "")

@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 
-from pytest_amlnn import report
+from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
 from pytest_amlnn.gate import Limit
-from pytest_amlnn.report import markdown
-from pytest_amlnn.report.table import tables
-from pytest_amlnn.result import METRICS
+from pytest_amlnn.metrics import COMMON
+from pytest_amlnn.report.tables import document, tables
+from pytest_amlnn.report.text import grid, markdown, terminal, text_of
+from pytest_amlnn.report.values import Cell, Table
+from pytest_amlnn.statistics import spread
 from pytest_amlnn.store import StoreError
 
 PICTURES, SERIES = "test_small[linear]", "test_line[line]"
@@ -41,10 +44,11 @@ def summary(folder: Path, *args: object, **options: object) -> dict:
 
 def rows(folder: Path, runs: list, **options: object) -> list[dict[str, str]]:
     """Give the rows of the only table, its cells by column."""
-    ((_, table),) = tables(report.read(sweep(folder, runs, **options)), "github")
-    lines = [line.strip("|").split("|") for line in table.splitlines()]
-    head, _, *rest = [[cell.strip() for cell in line] for line in lines]
-    return [dict(zip(head, row, strict=True)) for row in rest]
+    (table,) = tables(report.read(sweep(folder, runs, **options)))
+    return [
+        {head: text_of(cell) for head, cell in zip(table.heads, row, strict=True)}
+        for row in table.rows
+    ]
 
 
 def parsed(folder: Path) -> list[Token]:
@@ -72,7 +76,7 @@ def test_summary_has_the_documented_form(tmp_path):
     assert {name: value for name, value in plain.items() if name != "cases"} == {
         "schema": 1,
         "profile": "quick",
-        "environment": {**ENVIRONMENT, "schema": 1, "datasets": DATASETS},
+        "environment": {**ENVIRONMENT, "schema": 2, "datasets": DATASETS},
         "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
         "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
     }
@@ -106,12 +110,12 @@ def test_summary_has_every_metric(tmp_path):
     """Each case has the metrics of its task, each with mean, spread, interval and runs."""
     series, pictures = summary(tmp_path, small_runs())["cases"]
 
-    assert set(pictures["metrics"]) == set(METRICS["classification"])
-    assert set(series["metrics"]) == set(METRICS["forecast"])
+    for case, task in ((pictures, CLASSIFICATION), (series, FORECAST)):
+        assert set(case["metrics"]) == {metric.name for metric in (*task.metrics, *COMMON)}
     assert pictures["metrics"]["train_seconds"] == {
         "mean": 2.5,
         "sd": pytest.approx(0.7071, abs=1e-4),
-        "low": pytest.approx(-3.853, abs=1e-3),
+        "low": 0.0,
         "high": pytest.approx(8.853, abs=1e-3),
         "runs": [2.0, 3.0],
     }
@@ -230,7 +234,7 @@ def test_table_of_pictures(tmp_path):
         "top-5 %": "95.0",
         "loss": "0.500",
         "epochs": "1",
-        "train s": "2.5 [-3.9, 8.9]",
+        "train s": "2.5 [0.0, 8.9]",
         "samples/s": "3,000",
         "parameters": "579",
         "seeds": "2",
@@ -334,11 +338,14 @@ def test_original_report_stands_beside_ours(tmp_path, reference, shown):
     assert (other["original"], own["original"]) == (shown, "")
 
 
-def test_step_budget_is_marked(tmp_path):
-    """Cases that differ in their budget alone can be told apart in the table."""
-    runs = [small_run(f"test_line[{label}]", model="lstm") for label in ("60", "60-steps")]
+def test_variant_is_marked(tmp_path):
+    """Cases that differ in their variant alone can be told apart in the table."""
+    runs = [
+        small_run(f"test_line[60{variant}]", model="lstm", variant=variant)
+        for variant in ("", "steps")
+    ]
 
-    assert sorted(row["budget"] for row in rows(tmp_path, runs)) == ["", "steps"]
+    assert [row["variant"] for row in rows(tmp_path, runs)] == ["", "steps"]
 
 
 def test_rows_go_by_size_then_model(tmp_path):
@@ -355,9 +362,60 @@ def test_rows_go_by_size_then_model(tmp_path):
 
 def test_each_dataset_has_a_table(tmp_path):
     """Results on different data are never put into one table."""
-    found = tables(report.read(sweep(tmp_path, small_runs())), "simple")
+    found = tables(report.read(sweep(tmp_path, small_runs())))
 
-    assert [title for title, _ in found] == ["small on ar", "small on squares"]
+    assert [table.title for table in found] == ["small on ar", "small on squares"]
+
+
+def test_column_without_a_value_is_left_out(tmp_path):
+    """A measured series has no oracle: nothing of one stands in its table."""
+    unknown = dict.fromkeys(("oracle_mse", "efficiency", "autoregression_mse"))
+    (row,) = rows(tmp_path, [small_run(SERIES, task="forecast", metrics=unknown)])
+    absent = {"oracle", "efficiency", "autoregression", "against autoregression", "status"}
+
+    assert row["MSE"] == "1.5"
+    assert not absent & row.keys()
+
+
+def test_chance_is_known_where_memory_was_lacking(tmp_path):
+    """A run that saw its data and no more stands beside the accuracy of guessing."""
+    begun = training.started(small_case(), id=PICTURES, seed=0, device=CPU)
+    outcome = training.out_of_memory(small_case(), squares(), begun, CPU, "no memory")
+    (row,) = rows(tmp_path, [outcome.run])
+
+    assert (row["accuracy %"], row["chance %"], row["status"]) == ("-", "33.3", "oom")
+
+
+FEW, UNKNOWN = spread([0.5, 0.7]), spread([None, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(), ""),
+        (Cell(words="vgg19"), "vgg19"),
+        (Cell(spread=FEW), "0.6"),
+        (Cell(spread=FEW, scale=100, format="{:.1f}", interval=True), "60.0 [-67.1, 187.1]"),
+        (Cell(spread=spread([0.5]), interval=True), "0.5"),
+        (Cell(spread=spread([0.0]), format="{:+.1f}"), "+0.0"),
+        (Cell(spread=FEW, words="better"), "0.6 better"),
+        (Cell(spread=UNKNOWN), "-"),
+        (Cell(spread=UNKNOWN, interval=True, words="better"), "- better"),
+    ],
+)
+def test_cell_as_text(cell, text):
+    """A cell reads as number, interval and words, as far as it has them; - is not known."""
+    assert text_of(cell) == text
+    assert cell.empty == (text == "")
+
+
+def test_grid_escapes_every_cell():
+    """Whatever a reader asks to be escaped is escaped in each cell of a table."""
+    table = Table(title="t", heads=("a", "b"), rows=((Cell(words="x|y"), Cell(words="1")),))
+    head, _, row = grid(table, "github", lambda text: text.replace("|", "!")).splitlines()
+
+    assert [cell.strip() for cell in head.split("|")] == ["", "a", "b", ""]
+    assert [cell.strip() for cell in row.split("|")] == ["", "x!y", "1", ""]
 
 
 # report.md
@@ -373,7 +431,7 @@ def test_markdown_tells_all(tmp_path):
         skipped={"test_small[big]": "no data"},
         missing=["test_small[lost]"],
     )
-    text = markdown.text(report.read(folder))
+    text = markdown(report.read(folder))
 
     for words in (
         "# Profile quick",
@@ -390,13 +448,34 @@ def test_markdown_tells_all(tmp_path):
 
 def test_good_sweep_has_no_bad_news(tmp_path):
     """Headings without anything under them are left out."""
-    text = markdown.text(report.read(sweep(tmp_path, small_runs())))
+    text = markdown(report.read(sweep(tmp_path, small_runs())))
 
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "# Profile quick",
         "## small on ar",
         "## small on squares",
     ]
+
+
+@pytest.mark.parametrize(
+    ("run", "said", "unsaid"),
+    [
+        (small_run(), ["Intervals are", "Training seconds"], ["Efficiency", "Added", "origin"]),
+        (small_run(SERIES, task="forecast"), ["Efficiency", "autoregression"], ["Start is"]),
+        (small_run(metrics={"start_accuracy": 0.5}), ["Start is", "Added is"], ["Efficiency"]),
+        (small_run(reference={"scaled_loss": 0.1}), ["An original loss"], []),
+    ],
+    ids=["pictures", "series", "weights", "original"],
+)
+def test_notes_explain_the_columns_that_are_there(tmp_path, run, said, unsaid):
+    """Below the tables stand the sentences of their columns, each once, and no others."""
+    notes = document(report.read(sweep(tmp_path, [run]))).notes
+
+    assert len({*notes}) == len(notes)
+    for words in said:
+        assert words in " ".join(notes)
+    for words in unsaid:
+        assert words not in " ".join(notes)
 
 
 HOSTILE = ["a|b", "<script>alert(1)</script>", "two\nlines", "<!-- ", "|", "a\n\n# b"]
@@ -442,6 +521,40 @@ def test_hostile_dataset_breaks_nothing(tmp_path, name):
 
     assert len([token for token in tokens if token.type == "heading_open"]) == 2
     assert not [token for token in tokens if token.type.startswith("html")]
+
+
+# the terminal
+
+
+def test_terminal_shows_tables_and_where_the_report_is(tmp_path):
+    """Each table is a section of its own, and the last line names report.md."""
+    sections = terminal(report.read(sweep(tmp_path, small_runs())), tmp_path)
+
+    assert [title for title, _, _ in sections] == ["small on ar", "small on squares", ""]
+    assert sections[-1][1] == [f"\nreport: {tmp_path / 'report.md'}"]
+
+
+def test_terminal_says_how_to_resume(tmp_path):
+    """What is missing is listed in red, with the options that complete the sweep."""
+    folder = sweep(tmp_path, small_runs(), missing=["test_small[lost]"])
+    _, _, (title, lines, marks), _ = terminal(report.read(folder), folder)
+
+    assert (title, marks) == ("missing", {"red": True})
+    assert lines == [
+        "test_small[lost]: no run ended with seed 0",
+        f"resume with: --amlnn-resume --amlnn-out {folder}",
+    ]
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\x07", "a\nb", "\u202e"])
+def test_hostile_name_moves_no_cursor(tmp_path, text):
+    """A terminal is given printable characters, whatever a model or dataset is called."""
+    runs = [small_run(model=text, dataset=text)]
+    found = terminal(report.read(sweep(tmp_path, runs, missing=[f"test[{text}]"])), tmp_path)
+    shown = "".join([title + "".join(lines) for title, lines, _ in found[:-1]])
+
+    assert [c for c in shown if not c.isprintable() and c != "\n"] == []
+    assert text.encode("unicode_escape").decode() in shown
 
 
 # all of them

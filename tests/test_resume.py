@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_cases import linear, small_case
 
-from pytest_amlnn import resume
-from pytest_amlnn.case import Case
-from pytest_amlnn.store import StoreError
-from pytest_amlnn.training import begun
+from pytest_amlnn import Case
+from pytest_amlnn.identity import differences, flat, identity_of
+from pytest_amlnn.result import SCHEMA
+from pytest_amlnn.store import StoreError, refuse_unless_same
+from pytest_amlnn.training import started
 
 RESUME = "--amlnn-resume"
 OTHER_DATA = """
@@ -48,7 +49,7 @@ def test_finished_runs_are_kept(repository):
     status, text = repository.run(RESUME)
 
     assert status == 0, text
-    assert "going on in out, where 4 runs have ended" in text
+    assert "resuming out, where 4 runs have ended" in text
     assert stamps(out) == before
     assert json.loads((out / "summary.json").read_text()) == first
 
@@ -121,7 +122,7 @@ def test_part_of_a_sweep_does_not_hide_the_rest(repository):
 
     assert status == 1
     assert "test_small[two]: no run ended with seed 0" in text
-    assert "go on with: --amlnn-resume --amlnn-out out" in text
+    assert "resume with: --amlnn-resume --amlnn-out out" in text
 
 
 @pytest.mark.parametrize(
@@ -154,7 +155,7 @@ def test_other_version_is_refused(repository):
     """A run directory of another schema is refused before anything is trained."""
     repository.run("--amlnn-repeats=1")
     plan = repository.folder / "out" / "plan.json"
-    plan.write_text(plan.read_text().replace('"schema": 1', '"schema": 0'))
+    plan.write_text(plan.read_text().replace(f'"schema": {SCHEMA}', '"schema": 0'))
     status, text = repository.run(RESUME)
 
     assert status == 4
@@ -179,14 +180,14 @@ def test_nothing_to_resume_starts(repository):
 
 
 def test_newest_sweep_is_resumed(repository):
-    """Without --amlnn-out the newest run directory of the repository is gone on with."""
+    """Without --amlnn-out the newest run directory of the repository is resumed."""
     home = repository.folder / ".amlnn"
     for name in ("20250101-000000-1", "20260101-000000-1"):
         repository.run("--amlnn-repeats=1", f"--amlnn-out={home / name}", "-k", "one")
     status, text = repository.run(RESUME, "--amlnn-repeats=1", "--amlnn-out=", "-k", "one")
 
     assert status == 0
-    assert f"going on in {home}/20260101-000000-1, where 1 runs have ended" in text
+    assert f"resuming {home}/20260101-000000-1, where 1 runs have ended" in text
     assert len(list(home.iterdir())) == 2
 
 
@@ -210,9 +211,9 @@ values = st.one_of(
 
 
 @given(st.dictionaries(names, values), st.dictionaries(names, values))
-def test_equal_trainings_and_no_others_go_on(then, now):
+def test_equal_trainings_and_no_others_are_resumed(then, now):
     """Whatever is compared: no change is said exactly where there is none."""
-    assert (list(resume.changes(then, now)) == []) == (resume.flat(then) == resume.flat(now))
+    assert (differences(then, now) == []) == (flat(then) == flat(now))
 
 
 def test_what_numbers_do_not_follow_from_may_change(tmp_path):
@@ -220,15 +221,15 @@ def test_what_numbers_do_not_follow_from_may_change(tmp_path):
     facts = {"digest": "1"}
     one = about(small_case("a", model="m", repeats=2), facts)
     two = about(small_case("b", model="m", repeats=5, family="f"), facts)
-    resume.check(tmp_path, one, two)
+    refuse_unless_same(tmp_path, one, two)
     with pytest.raises(StoreError, match="digest was 1, is 2"):
-        resume.check(tmp_path, one, {**two, "digest": "2"})
+        refuse_unless_same(tmp_path, one, {**two, "digest": "2"})
 
 
 def about(case: Case, facts: dict[str, str], **changes: object) -> dict[str, object]:
     """Return what the numbers of a case follow from, on a CPU unless changed."""
-    run = begun(case, id="x", seed=0, device=torch.device("cpu"))
-    return resume.about(dataclasses.replace(run, **changes), facts)
+    run = started(case, id="x", seed=0, device=torch.device("cpu"))
+    return {"schema": SCHEMA, **identity_of(dataclasses.replace(run, **changes), facts)}
 
 
 @pytest.mark.parametrize(
@@ -245,4 +246,4 @@ def about(case: Case, facts: dict[str, str], **changes: object) -> dict[str, obj
 def test_other_machinery_makes_another_training(tmp_path, now, words):
     """Another kind of device, another precision or another builder's argument is refused."""
     with pytest.raises(StoreError, match=words):
-        resume.check(tmp_path, about(small_case(), {}), now)
+        refuse_unless_same(tmp_path, about(small_case(), {}), now)

@@ -11,6 +11,7 @@ from scipy import stats
 from pytest_amlnn.statistics import (
     chance_of_so_few,
     chance_of_so_low,
+    chance_of_so_many,
     spread,
     t_quantile,
     wilson,
@@ -46,15 +47,24 @@ def test_interval_contains_the_mean(values):
 @given(values=st.lists(SHARES, min_size=1, max_size=6), tests=st.none() | st.integers(1, 10**6))
 def test_share_stays_a_share(values, tests):
     """Mean and interval of accuracies lie in 0..1."""
-    found = spread(values, share=True, tests=tests)
+    found = spread(values, low=0.0, high=1.0, tests=tests)
     known = [end for end in (found.low, found.mean, found.high) if end is not None]
 
     assert min(known) >= 0
     assert max(known) <= 1
 
 
+@given(values=st.lists(st.floats(0, 1e9), min_size=1, max_size=6))
+def test_positive_number_stays_positive(values):
+    """An interval that ends at 0 holds the mean, and its other end stays where it was."""
+    found, free = spread(values, low=0.0), spread(values)
+
+    assert found.low == (None if free.low is None else max(free.low, 0))
+    assert (found.mean, found.high) == (free.mean, free.high)
+
+
 def test_interval_of_other_numbers_is_not_cut():
-    """The interval of a loss may reach below zero, where the seeds disagree so much."""
+    """The interval of a difference may reach below zero, where the seeds disagree so much."""
     assert spread([0.1, 2.0]).low < 0
 
 
@@ -75,7 +85,7 @@ def test_order_of_the_runs_does_not_matter():
 @pytest.mark.parametrize("values", [[], [None], [0.5, None], [None, 0.5, 0.6]])
 def test_unknown_value_leaves_all_open(values):
     """Where a run has no value there is no mean, and the runs are kept as they are."""
-    found = spread(values, share=True, tests=100)
+    found = spread(values, low=0.0, high=1.0, tests=100)
 
     assert found.mean is found.sd is found.low is found.high is None
     assert found.runs == tuple(values)
@@ -91,7 +101,7 @@ def test_one_value_has_a_mean_alone():
 
 def test_one_share_has_wilsons_interval():
     """One accuracy is as sure as its test examples make it, and has no deviation."""
-    found = spread([0.5], share=True, tests=100)
+    found = spread([0.5], low=0.0, high=1.0, tests=100)
 
     assert (found.low, found.high) == wilson(0.5, 100)
     assert found.sd is None
@@ -136,9 +146,19 @@ def test_chance_of_so_few_is_binomial(trials, probability):
     assert chance_of_so_few(hits, count, probability) == pytest.approx(wanted, rel=1e-6)
 
 
+@given(trials=TRIALS, probability=st.floats(0.001, 0.999))
+def test_chance_of_so_many_is_binomial(trials, probability):
+    """The chance is the p value of SciPy's other one-sided binomial test."""
+    hits, count = trials
+    wanted = stats.binomtest(hits, count, probability, alternative="greater").pvalue
+
+    assert chance_of_so_many(hits, count, probability) == pytest.approx(wanted, abs=1e-9)
+
+
 def test_all_hits_are_never_too_few():
-    """At most all of the trials is certain."""
+    """At most all of the trials is certain, and so is at least none."""
     assert chance_of_so_few(10, 10, 0.5) == 1
+    assert chance_of_so_many(0, 10, 0.5) == 1
 
 
 @given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=30))

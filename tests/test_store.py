@@ -13,12 +13,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
+from safetensors.numpy import save_file
 from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run
 
 from pytest_amlnn import store
+from pytest_amlnn.result import STATUSES
 from pytest_amlnn.store import StoreError
 
 IDS = ["test_cnn[vgg19-random-10k]", "test_rnn[lstm-nike-1000]", "test_rnn[lstm-3000-steps]"]
+NAMES = ["val_0.JPEG", 'a "b" ü.png']
+ANSWERS = {
+    "predicted": np.array([1, 2]),
+    "top": np.arange(10).reshape(2, 5),
+    "confidence": np.array([0.5, 0.25], dtype=np.float32),
+}
+
+
+def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    """Check that arrays have the same names, values and kinds."""
+    assert found.keys() == wanted.keys()
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
 
 
 # names
@@ -79,9 +94,10 @@ def test_number_that_json_cannot_hold_is_refused(tmp_path, number):
         (b"\xff\xfe", "cannot be read"),
         (b"[]", "another version"),
         (b"{}", "another version"),
-        (b'{"schema": 2}', "another version"),
+        (b'{"schema": 3}', "another version"),
+        (b'{"schema": 0}', "another version"),
     ],
-    ids=["empty", "cut", "binary", "list", "none", "later"],
+    ids=["empty", "cut", "binary", "list", "none", "later", "earlier"],
 )
 def test_damaged_file_is_named(tmp_path, content, words):
     """A file that is cut, foreign or of another version is named."""
@@ -124,7 +140,7 @@ def test_other_sweep_is_refused(tmp_path):
     with pytest.raises(StoreError, match="another sweep; go on with it by --amlnn-resume"):
         store.claim(tmp_path)
 
-    assert store.load_plan(tmp_path) == {"schema": 1, "cases": []}
+    assert store.load_plan(tmp_path) == {"schema": 2, "cases": []}
 
 
 @pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
@@ -177,21 +193,43 @@ def test_run_is_stored_where_the_documentation_says(tmp_path):
 
 def test_examples_can_be_read_by_others(tmp_path):
     """What was said of each example is plain safetensors, the names in its metadata."""
-    names = ["val_0.JPEG", 'a "b" ü.png']
-    examples = {
-        "predicted": np.array([1, 2]),
-        "top": np.arange(10).reshape(2, 5),
-        "confidence": np.array([0.5, 0.25], dtype=np.float32),
-    }
-    store.save_run(tmp_path, small_run(IDS[0]), examples, names)
+    store.save_run(tmp_path, small_run(IDS[0]), ANSWERS, NAMES)
     path = next(tmp_path.rglob("*.safetensors"))
 
     with safe_open(path, "numpy") as file:
-        assert json.loads(file.metadata()["names"]) == names
-        assert set(file.keys()) == set(examples)
-        for name, array in examples.items():
-            assert (file.get_tensor(name) == array).all()
-            assert file.get_tensor(name).dtype == array.dtype
+        assert json.loads(file.metadata()["names"]) == NAMES
+        assert_equal({name: file.get_tensor(name) for name in file.keys()}, ANSWERS)  # noqa: SIM118
+
+
+def test_answers_come_back(tmp_path):
+    """What a net said of each test example is read with its names, by case and seed."""
+    store.save_run(tmp_path, small_run(IDS[0], 3), ANSWERS, NAMES)
+    names, answers = store.load_answers(tmp_path, IDS[0], 3)
+
+    assert names == NAMES
+    assert_equal(answers, ANSWERS)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no safetensors"], ids=["no", "empty", "bad"])
+def test_answers_that_are_not_there_are_named(tmp_path, content):
+    """A run that diverged has no answers, and damaged ones are no better: the file is named."""
+    file = store.run_file(tmp_path, IDS[0], 3).with_suffix(".safetensors")
+    file.parent.mkdir(parents=True)
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(StoreError, match=f"^{re.escape(str(file))} cannot be read: "):
+        store.load_answers(tmp_path, IDS[0], 3)
+
+
+def test_tensors_without_names_are_no_answers(tmp_path):
+    """A file that another program put in their place is named as well."""
+    file = store.run_file(tmp_path, IDS[0], 3).with_suffix(".safetensors")
+    file.parent.mkdir(parents=True)
+    save_file(ANSWERS, file)
+
+    with pytest.raises(StoreError, match="3.safetensors cannot be read"):
+        store.load_answers(tmp_path, IDS[0], 3)
 
 
 def test_examples_may_be_views(tmp_path):
@@ -214,7 +252,7 @@ def test_run_without_examples_has_one_file(tmp_path):
 def test_diverged_run_is_valid_json(tmp_path):
     """nan becomes null: no reader needs Python's own dialect."""
     run = small_run(
-        epochs=(small_epoch(train_loss=float("nan"), gradient_norm=float("inf")),),
+        epochs=(small_epoch(train={"loss": float("nan")}, gradient_norm=float("inf")),),
         metrics={"test_loss": float("nan")},
     )
     store.save_run(tmp_path, run, {}, [])
@@ -253,13 +291,67 @@ def test_damaged_run_is_named(tmp_path):
         store.load_runs(tmp_path)
 
 
-@pytest.mark.parametrize("plain", [{}, {"epochs": [], "more": 1}], ids=["less", "more"])
-def test_run_of_other_fields_is_named(tmp_path, plain):
+@pytest.mark.parametrize("schema", store.READABLE)
+@pytest.mark.parametrize(
+    "plain",
+    [
+        {},
+        {"epochs": [], "more": 1},
+        {"case": [], "epochs": []},
+        {"case": {}, "epochs": None},
+        {"data": [], "case": {"label": "a", "init": "random"}},
+    ],
+    ids=["less", "more", "list", "null", "data"],
+)
+def test_run_of_other_fields_is_named(tmp_path, plain, schema):
     """A run with the right schema and the wrong fields is damaged too."""
-    store.write_json(tmp_path / "runs" / "a" / "0.json", {"schema": 1, **plain})
+    store.write_json(tmp_path / "runs" / "a" / "0.json", {"schema": schema, **plain})
 
     with pytest.raises(StoreError, match="0.json"):
         store.load_runs(tmp_path)
+
+
+def test_crashed_runs_are_forgotten(tmp_path):
+    """What the machine is to blame for is repeated; what the training is to blame for stays."""
+    for seed, status in enumerate(STATUSES):
+        store.save_run(tmp_path, small_run(seed=seed, status=status), {}, [])
+    store.forget_crashed(tmp_path)
+
+    assert [run.status for run in store.load_runs(tmp_path)] == [
+        "finished",
+        "diverged",
+        "implausible",
+    ]
+
+
+# sameness
+
+
+SAME = {"schema": 2, "recipe": {"epochs": 3, "transforms": {"flip": False}}, "digest": "0"}
+
+
+def test_same_training_is_accepted(tmp_path):
+    """A stored file of the training at hand is no error, whatever the order of its fields."""
+    store.refuse_unless_same(tmp_path / "0.json", SAME, dict(reversed(SAME.items())))
+
+
+def test_other_training_is_refused_with_all_that_differs(tmp_path):
+    """Every field that differs is named by its path, with what it was and is, and a way out."""
+    recipe = {"epochs": 4, "transforms": {"flip": True}}
+    with pytest.raises(StoreError) as caught:
+        store.refuse_unless_same(tmp_path / "0.json", SAME, {**SAME, "recipe": recipe})
+
+    assert str(caught.value) == (
+        f"{tmp_path}/0.json is of another training: recipe.epochs was 3, is 4;"
+        f" recipe.transforms.flip was False, is True. Remove {tmp_path} to train the case"
+        " afresh, or name another --amlnn-out"
+    )
+
+
+def test_other_schema_is_refused_as_such(tmp_path):
+    """A record of an earlier version is called that, not of another training."""
+    with pytest.raises(StoreError, match="0.json is a record of schema 1, .* not resumed"):
+        store.refuse_unless_same(tmp_path / "0.json", {"schema": 1}, SAME)
 
 
 # the environment

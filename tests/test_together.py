@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+import numpy as np
 import pytest
 import torch
 from small_cases import line_case
@@ -18,12 +19,12 @@ from amlnn_datasets import series
 from amlnn_datasets.series import Series
 from amlnn_models import cells
 from amlnn_models.recurrent import Forecaster
-from pytest_amlnn import clock, steps, store
-from pytest_amlnn.case import Case
-from pytest_amlnn.clock import Clock, Spent
+from pytest_amlnn import Case, Epoch, Result, Run, device, steps, store
+from pytest_amlnn.device import Clock, Spent
 from pytest_amlnn.engines import inline
+from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.result import Epoch, Run, result_of, to_plain
+from pytest_amlnn.result import to_plain
 
 CPU = torch.device("cpu")
 KINDS = {
@@ -42,7 +43,7 @@ def recurrent(kind: str = "gru", **changes: object) -> Case:
     """Return a case whose seeds stop after different numbers of epochs."""
     recipe = {"epochs": 20, "learning_rate": 0.03, "optimizer": "adam", "patience": 2}
     build = partial(forecaster, kind=kind)
-    return line_case(kind, build=build, together=True, **{**recipe, **changes})
+    return line_case(kind, build=build, seeds_at_once=True, **{**recipe, **changes})
 
 
 def data(seed: int) -> Series:
@@ -56,9 +57,9 @@ class Cut(Silent):
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def epoch(self, number: int, epoch: Epoch) -> None:
+    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Interrupt."""
-        if number == self.number:
+        if len(epochs) == self.number:
             raise KeyboardInterrupt
 
 
@@ -66,15 +67,16 @@ def compute(
     case: Case, out: Path, seeds: list[int], *, data=data, progress: Silent | None = None
 ) -> list[Run]:
     """Compute runs as a sweep does."""
-    job = inline.Job(
+    job = Job(
         case=case,
         data=data,
         id=f"test[{case}]",
+        seeds=tuple(seeds),
         out=out,
         device="cpu",
         facts={"profile": "quick", "engine": "inline"},
     )
-    return [*inline.compute(job, seeds, lambda waiting: progress or Silent())]
+    return [*inline.compute(job, lambda lacking: progress or Silent())]
 
 
 def bits_of(run: Run) -> object:
@@ -137,7 +139,8 @@ def test_run_that_diverges_takes_no_other_with_it(tmp_path):
         splits = data(seed)
         if seed != 1:
             return splits
-        return replace(splits, scale=math.nan)
+        targets = np.full_like(splits.train.targets, 1e300)  # no float32 can hold it
+        return replace(splits, train=replace(splits.train, targets=targets))
 
     case = recurrent(epochs=3)
     runs = compute(case, tmp_path / "broken", [0, 1, 2], data=broken)
@@ -165,7 +168,7 @@ def test_seconds_are_shared_out(tmp_path):
 def test_clock_counts_a_share_for_each(monkeypatch):
     """Each run has its share of a part and the time before it; what is skipped is nobody's."""
     times = iter([0.0, 1.0, 7.0, 9.0, 10.0, 12.0])  # made, part, skipped, part
-    monkeypatch.setattr(clock, "perf_counter", lambda: next(times))
+    monkeypatch.setattr(device, "perf_counter", lambda: next(times))
     one, other = Spent(), Spent()
     shared = Clock(CPU)
     with shared.part("train", one, other):
@@ -181,7 +184,7 @@ def test_clock_counts_a_share_for_each(monkeypatch):
 def test_times_at_once_have_no_interval(tmp_path):
     """Shares of one time tell nothing of how times differ from run to run; errors do."""
     runs = compute(recurrent(epochs=2), tmp_path, [0, 1, 2])
-    metrics = result_of(tuple(runs)).metrics
+    metrics = Result(id="x", runs=tuple(runs)).metrics
 
     assert metrics["train_seconds"].mean is not None
     assert (metrics["train_seconds"].sd, metrics["train_seconds"].low) == (None, None)
@@ -199,7 +202,7 @@ def test_lower_precision_leaves_cells_as_they_are(kind, tmp_path, monkeypatch):
 
 def test_cases_that_cannot_are_trained_one_by_one(tmp_path):
     """Nets without a way to be computed together are trained in turn."""
-    runs = compute(replace(recurrent(epochs=2), together=False), tmp_path, [0, 1])
+    runs = compute(replace(recurrent(epochs=2), seeds_at_once=False), tmp_path, [0, 1])
 
     assert [run.together for run in runs] == [1, 1]
 

@@ -27,11 +27,19 @@ from small_cases import (
 from torch import nn
 
 from amlnn_datasets import series
-from pytest_amlnn import feeding, steps
-from pytest_amlnn.case import Case, Recipe
-from pytest_amlnn.data import Data, DataError, Weights
-from pytest_amlnn.feeding import steps_of
-from pytest_amlnn.result import METRICS, Run, to_plain
+from pytest_amlnn import (
+    CLASSIFICATION,
+    FORECAST,
+    Case,
+    DataError,
+    Run,
+    Task,
+    Weights,
+    steps,
+)
+from pytest_amlnn.data import Data
+from pytest_amlnn.metrics import COMMON
+from pytest_amlnn.result import to_plain
 
 SMALL_SERIES = {"preset": "ar", "points": 300, "longest": 300, "test": 200, "window": 8}
 
@@ -48,6 +56,16 @@ def numbers(run: Run) -> object:
         if "second" not in name and "memory" not in name
     }
     return metrics, [dataclasses.replace(epoch, seconds={}) for epoch in run.epochs]
+
+
+def val_losses(run: Run) -> list[float]:
+    """Return what each epoch's validation said."""
+    return [epoch.validation["loss"] for epoch in run.epochs]
+
+
+def names_of(task: Task) -> set[str]:
+    """Return every metric that a run of this task can have."""
+    return {metric.name for metric in (*task.metrics, *COMMON)}
 
 
 def test_net_learns():
@@ -99,7 +117,7 @@ def test_every_metric_is_recorded():
     run = train(small_case())
     of_a_start = {"start_accuracy", "start_loss"}  # there is nothing to judge in fresh weights
 
-    assert set(METRICS["classification"]) - of_a_start <= set(run.metrics)
+    assert names_of(CLASSIFICATION) - of_a_start <= set(run.metrics)
     assert not of_a_start & set(run.metrics)
     assert run.parts.keys() == {
         "prepare", "build", "compile", "train", "evaluate", "checkpoint"
@@ -111,7 +129,7 @@ def test_every_metric_of_a_forecast_is_recorded():
     """A finished forecast holds each metric of its task, baselines included."""
     run = train(line_case(), lambda seed: series.splits(**SMALL_SERIES, seed=seed))
 
-    assert {*METRICS["forecast"]} - {"start_loss"} <= {*run.metrics}
+    assert names_of(FORECAST) - {"start_loss"} <= {*run.metrics}
     assert run.metrics["efficiency"] == pytest.approx(
         run.metrics["oracle_mse"] / run.metrics["test_mse"]
     )
@@ -182,38 +200,31 @@ def test_best_weights_are_tested():
     case = small_case(epochs=8, learning_rate=3.0, warmup=0.0, momentum=0.0)
     run = train(case)
     kept = run.epochs[run.best_epoch - 1]
-    straight = train(dataclasses.replace(case, recipe=case.recipe))
+    again = train(case)
 
-    assert kept.val_loss == min(epoch.val_loss for epoch in run.epochs)
-    assert run.metrics["val_accuracy"] == kept.val_accuracy
-    assert numbers(straight) == numbers(run)
+    assert kept.validation["loss"] == min(val_losses(run))
+    assert run.metrics["val_accuracy"] == kept.validation["accuracy"]
+    assert numbers(again) == numbers(run)
 
 
 def test_rate_of_zero_learns_nothing():
     """A recipe broken on purpose leaves the fresh weights as they are."""
     run = train(small_case(learning_rate=0.0, epochs=4))
 
-    assert len({epoch.val_loss for epoch in run.epochs}) == 1
+    assert len({*val_losses(run)}) == 1
 
 
-@pytest.mark.parametrize(("examples", "count"), [(64, 2), (65, 2), (66, 3), (5, 1)])
-def test_last_batch_of_one_is_left_out(examples, count):
-    """Batch normalisation needs two examples; any other remainder is trained on."""
-    recipe = Recipe(epochs=1, learning_rate=0.1, batch_size=32)
-
-    assert steps_of(examples, recipe) == count
-
-
-def test_examples_are_recorded_in_order():
+def test_answers_are_recorded_in_order():
     """Every test example has its label, its prediction and its five best, in file order."""
     case, data = small_case(epochs=6), squares(classes=6)
     outcome = trained(case, data)
-    run, examples = outcome.run, outcome.examples
+    run, answers = outcome.run, outcome.answers
 
-    assert np.array_equal(examples["label"], data(0).test.targets)
-    assert examples["top5"].shape == (240, 5)
-    assert np.array_equal(examples["top5"][:, 0], examples["predicted"])
-    hits = (examples["predicted"] == examples["label"]).mean()
+    assert outcome.names == data(0).test.names
+    assert np.array_equal(answers["label"], data(0).test.targets)
+    assert answers["top5"].shape == (240, 5)
+    assert np.array_equal(answers["top5"][:, 0], answers["predicted"])
+    hits = (answers["predicted"] == answers["label"]).mean()
     assert run.metrics["test_accuracy"] == pytest.approx(hits)
 
 
@@ -258,11 +269,11 @@ def learned(tmp_path):
 
 def test_trained_weights_are_judged_before_the_first_step(learned):
     """The record holds what they say of the validation split, and which ones they are."""
-    case = small_case(build=started, init="imagenet", epochs=1, learning_rate=0.0)
+    case = small_case(build=started, start="imagenet", epochs=1, learning_rate=0.0)
     run = trained(case, weights=learned).run
 
-    assert run.metrics["start_accuracy"] == run.epochs[0].val_accuracy > 0.8
-    assert run.metrics["start_loss"] == pytest.approx(run.epochs[0].val_loss)
+    assert run.metrics["start_accuracy"] == run.epochs[0].validation["accuracy"] > 0.8
+    assert run.metrics["start_loss"] == pytest.approx(val_losses(run)[0])
     assert run.init == f"imagenet:squares:{learned.sha256}"
     assert run.weights == {"tag": "squares", "source": "file", "sha256": learned.sha256}
 
@@ -273,7 +284,7 @@ def test_trained_weights_at_chance_are_not_trained_on(tmp_path):
     state = {name: torch.zeros_like(t) for name, t in linear(3).state_dict().items()}
     save_file(state, tmp_path / "zeros.safetensors")
     weights = Weights(path=tmp_path / "zeros.safetensors", source="file", tag="zeros")
-    run = trained(small_case(build=started, init="imagenet"), weights=weights).run
+    run = trained(small_case(build=started, start="imagenet"), weights=weights).run
 
     assert run.status == "implausible"
     assert run.reason.startswith("before training 0.3333 of 30 validation pictures were right")
@@ -290,7 +301,7 @@ def test_few_pictures_tell_nothing_of_trained_weights(learned):
         targets=splits.validation.targets[:9],
         names=splits.validation.names[:9],
     )
-    case = small_case(build=started, init="imagenet")
+    case = small_case(build=started, start="imagenet")
     run = trained(
         case, lambda seed: dataclasses.replace(splits, validation=few), weights=learned
     ).run
@@ -305,7 +316,7 @@ def test_fresh_head_may_begin_at_chance(tmp_path):
     weights = Weights(
         path=tmp_path / "zeros.safetensors", source="file", tag="zeros", know_classes=False
     )
-    run = trained(small_case(build=started, init="imagenet"), weights=weights).run
+    run = trained(small_case(build=started, start="imagenet"), weights=weights).run
 
     assert run.status == "finished"
     assert run.metrics["start_accuracy"] == pytest.approx(1 / 3)
@@ -314,7 +325,7 @@ def test_fresh_head_may_begin_at_chance(tmp_path):
 def test_trained_weights_are_never_replaced_by_random_ones():
     """A case that starts from weights is not trained without them."""
     with pytest.raises(DataError, match="starts from imagenet weights and was given none"):
-        trained(small_case(build=started, init="imagenet"))
+        trained(small_case(build=started, start="imagenet"))
 
 
 def test_case_that_starts_at_random_is_given_no_weights(learned):
@@ -335,11 +346,11 @@ def test_forecaster_starts_from_weights(tmp_path):
     state = {name: torch.zeros_like(t) for name, t in line(1).state_dict().items()}
     save_file(state, tmp_path / "zeros.safetensors")
     weights = Weights(path=tmp_path / "zeros.safetensors", source="file", tag="zeros")
-    case = line_case(build=build, init="other series", epochs=1, learning_rate=0.0)
+    case = line_case(build=build, start="other series", epochs=1, learning_rate=0.0)
     data = lambda seed: series.splits(**SMALL_SERIES, seed=seed)  # noqa: E731
     run = trained(case, data, weights=weights).run
 
-    assert run.metrics["start_loss"] == pytest.approx(run.epochs[0].val_loss)
+    assert run.metrics["start_loss"] == pytest.approx(val_losses(run)[0])
     assert "start_accuracy" not in run.metrics
     assert run.init.startswith("other series:zeros:")
 
@@ -351,9 +362,9 @@ def test_averaged_weights_are_validated_and_tested():
         trained(small_case(**recipe, averaging=averaging)).run for averaging in (0.999999, 0)
     )
 
-    assert slow.epochs[-1].val_loss == pytest.approx(slow.epochs[0].val_loss, rel=1e-3)
-    assert slow.epochs[-1].train_loss == plain.epochs[-1].train_loss
-    assert slow.epochs[-1].val_loss > plain.epochs[-1].val_loss + 0.1
+    assert val_losses(slow)[-1] == pytest.approx(val_losses(slow)[0], rel=1e-3)
+    assert slow.epochs[-1].train == plain.epochs[-1].train
+    assert val_losses(slow)[-1] > val_losses(plain)[-1] + 0.1
     assert slow.metrics["test_loss"] > plain.metrics["test_loss"] + 0.1
 
 
@@ -383,7 +394,7 @@ def layered(outputs: int, weights: Weights, classes: Sequence[str]) -> nn.Module
 )
 def test_cut_training_from_weights_equals_straight(changes, learned, tmp_path):
     """Cut after an epoch, it goes on; what was said of the weights at first is not lost."""
-    case = small_case(init="imagenet", epochs=3, **changes)
+    case = small_case(start="imagenet", epochs=3, **changes)
     straight = trained(case, weights=learned).run
     cut(case, tmp_path / "place", 1, weights=learned)
     resumed = trained(case, weights=learned, place=tmp_path / "place").run
@@ -428,7 +439,7 @@ def test_nothing_is_left_between_steps(monkeypatch):
             there[self.training].append(len(tensors))
             return super().forward(pictures)
 
-    monkeypatch.setattr(feeding, "EVALUATION_BATCH", 16)
+    monkeypatch.setattr(steps, "EVALUATION_BATCH", 16)
     train(small_case(build=lambda outputs: Watched(linear(outputs)), epochs=1, batch_size=4))
 
     learning, tested = there[True], there[False][-15:]

@@ -69,7 +69,9 @@ def run(
             timer.daemon = True
             timer.start()
         import pytest
+        from forked_workers import fork_workers
 
+        fork_workers(pytest.MonkeyPatch())  # for as long as this process lives
         code = pytest.main(arguments)
         sys.stdout.flush()
         os.dup2(null, 1)

@@ -54,13 +54,14 @@ def compute(job: Job, show: Show) -> Iterator[Run]:
 
 def is_stored(job: Job, seed: int) -> bool:
     """Return whether a run ended and is of this training; StoreError if of another."""
-    run = store.ended(job.out, job.id, seed)
+    file = store.run_file(job.out, job.id, seed)
+    run = store.load_run(file) if file.exists() else None
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
         new = started(job, seed, resolve(job.device))
         now = {"schema": new.schema, **identity_of(new, job.data(seed).facts)}
         then = {"schema": run.schema, **identity_of(run, run.data)}
-        store.refuse_unless_same(store.run_file(job.out, job.id, seed), then, now)
+        store.refuse_unless_same(file, then, now)
         store.forget(job.out, job.id, seed)  # a kill may have come before
     return run is not None
 

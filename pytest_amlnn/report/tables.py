@@ -8,7 +8,7 @@ from typing import Any
 from pytest_amlnn.comparison import paired
 from pytest_amlnn.gate import PASSED
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
-from pytest_amlnn.report import Sweep
+from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from small_cases import SIDE, pictures_net, small_case, squares, trained
+from small_cases import CPU, SIDE, pictures_net, small_case, squares, trained
 from torch import Tensor, nn
 
-from pytest_amlnn import classification
-from pytest_amlnn.feeding import EVALUATION_BATCH, Feed
-from pytest_amlnn.starting import mixed, refresh_norms, standardise
+from pytest_amlnn import CLASSIFICATION
+from pytest_amlnn.preparation import refresh_norms, shuffled_indices, standardise
+from pytest_amlnn.steps import EVALUATION_BATCH, Feed
 
-CPU = torch.device("cpu")
+RECIPE = small_case().training.recipe
 
 
 def deep(outputs: int) -> nn.Module:
@@ -26,10 +26,10 @@ def deep(outputs: int) -> nn.Module:
 
 
 def training_feed() -> tuple[Feed, Tensor]:
-    """Return the training squares, and one mixed batch of them."""
-    splits, recipe = squares()(0), small_case().recipe
-    feed = classification.feed(splits.train, splits, recipe, CPU)
-    return feed, feed.batch(mixed(feed)[:EVALUATION_BATCH])[0]
+    """Return the training squares, and one shuffled batch of them."""
+    splits = squares()(0)
+    feed = CLASSIFICATION.feed(splits.train, splits, RECIPE, CPU)
+    return feed, feed.batch(shuffled_indices(feed)[:EVALUATION_BATCH])[0]
 
 
 def test_each_channel_of_each_layer_is_standardised():
@@ -39,7 +39,7 @@ def test_each_channel_of_each_layer_is_standardised():
     feed, pictures = training_feed()
     last = net[-1].weight.clone()
     spread = net(pictures).std(0).mean()
-    standardise(net, feed, small_case().recipe)
+    standardise(net, feed, RECIPE)
     maps = pictures
     for layer in net[:-2]:
         maps = layer(maps)
@@ -57,7 +57,7 @@ def test_features_of_tokens_are_standardised():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(2), nn.Linear(64, 3), nn.Flatten(), nn.Linear(9, 3))
     feed, pictures = training_feed()
-    standardise(net, feed, small_case().recipe)
+    standardise(net, feed, RECIPE)
     tokens = net[:2](pictures)
 
     assert torch.allclose(tokens.mean((0, 1)), torch.zeros(3), atol=1e-4)
@@ -82,7 +82,7 @@ def test_statistics_of_norms_are_those_of_the_training_pictures():
     torch.manual_seed(0)
     net, (feed, pictures) = pictures_net(3), training_feed()
     net[1].running_mean.fill_(7.0)
-    refresh_norms(net, feed, small_case().recipe)
+    refresh_norms(net, feed, RECIPE)
     variance, mean = torch.var_mean(net[0](pictures), (0, 2, 3))
 
     assert torch.allclose(net[1].running_mean, mean, atol=1e-4)
@@ -96,7 +96,7 @@ def test_last_batch_of_one_tells_nothing_of_variance():
     count = EVALUATION_BATCH + 1
     many = replace(feed, count=count, batch=lambda chosen: feed.batch(chosen % 60))
     net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3))
-    refresh_norms(net, many, small_case().recipe)
+    refresh_norms(net, many, RECIPE)
 
     assert net[1].num_batches_tracked == 1
 

@@ -1,4 +1,4 @@
-"""Batches of pictures: how they are resized, and how training changes them by chance."""
+"""Batches of pictures: how they are resized, and how training changes them at random."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_cases import SIDE, small_case, squares
+from small_cases import CPU, SIDE, small_case, squares
 from torch import Tensor
 
-from pytest_amlnn import classification
-from pytest_amlnn.case import Recipe
+from pytest_amlnn import CLASSIFICATION, Pictures, Split, Transforms
+from pytest_amlnn.steps import Feed
+from pytest_amlnn.tasks.pictures import augment
 
-CPU = torch.device("cpu")
 RAMP = 32
 """Height and width of a picture whose red rises from left to right, and green downwards."""
 
@@ -30,11 +30,16 @@ def ramps(count: int) -> Tensor:
 
 def places(count: int = 64, seed: int = 0, **changes: object) -> tuple[Tensor, Tensor]:
     """Return which column and row each pixel of augmented ramps came from, (n, side, side)."""
-    recipe = Recipe(epochs=1, learning_rate=0.1, resolution=RAMP, **changes)
+    transforms = Transforms(resolution=RAMP, **changes)
     generator = torch.Generator().manual_seed(seed)
-    images = classification.augmented(ramps(count), recipe, generator)
+    images = augment(ramps(count), transforms, generator)
     columns, rows, _ = ((images + 1) / 2 * 255 / 8).unbind(1)
     return columns, rows
+
+
+def feed_of(split: Split, splits: Pictures, **changes: object) -> Feed:
+    """Return what feeds a split, with these fields of the recipe or its transforms."""
+    return CLASSIFICATION.feed(split, splits, small_case(**changes).training.recipe, CPU)
 
 
 def test_pictures_stay_where_nothing_is_to_be_changed():
@@ -90,7 +95,7 @@ def test_pictures_that_are_not_square_are_made_so(changes):
     splits = squares()(0)
     tall = np.repeat(splits.train.inputs, 2, axis=1)
     split = replace(splits.train, inputs=tall)
-    feed = classification.feed(split, splits, small_case(**changes).recipe, CPU)
+    feed = feed_of(split, splits, **changes)
     chosen = torch.arange(4)
 
     assert feed.batch(chosen)[0].shape == (4, 3, SIDE, SIDE)
@@ -109,8 +114,7 @@ def test_pictures_that_are_not_square_are_made_so(changes):
 def test_mixed_pictures_have_mixed_labels(changes, ways):
     """Two pictures make one, in one way a batch, whose label is so much of either class."""
     splits, chosen = squares(classes=8)(0), torch.arange(16)
-    recipe = small_case(**changes).recipe
-    feed = classification.feed(splits.train, splits, recipe, CPU)
+    feed = feed_of(splits.train, splits, **changes)
     plain, labels = feed.batch(chosen)
     generator = torch.Generator().manual_seed(0)
     found = set()
@@ -129,8 +133,7 @@ def test_mixed_pictures_have_mixed_labels(changes, ways):
 def test_mixing_draws_from_the_feed_s_own_generator():
     """What others draw meanwhile, as another seed's run, neither changes it nor is changed."""
     splits, chosen = squares(classes=8)(0), torch.arange(16)
-    recipe = small_case(mixup=1.0, cutmix=1.0).recipe
-    feed = classification.feed(splits.train, splits, recipe, CPU)
+    feed = feed_of(splits.train, splits, mixup=1.0, cutmix=1.0)
 
     def mixed(others: int) -> tuple[Tensor, Tensor]:
         torch.manual_seed(others)
@@ -141,14 +144,3 @@ def test_mixing_draws_from_the_feed_s_own_generator():
 
     for first, second in zip(mixed(1), mixed(2), strict=True):
         assert torch.equal(first, second)
-
-
-def test_labels_are_smoothed():
-    """Right answers count for the rest of the share that all classes have alike."""
-    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-    all_alike = -logits.log_softmax(1).mean()
-    plain = classification.loss(logits, labels)
-
-    torch.testing.assert_close(
-        classification.loss(logits, labels, 0.1), 0.9 * plain + 0.1 * all_alike
-    )

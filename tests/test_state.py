@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training needs to go on, whole or refused."""
+"""What a training needs to go on, in memory and as checkpoints: whole or refused."""
 
 from __future__ import annotations
 
@@ -9,27 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_cases import (
-    cut,
-    linear,
-    pictures_net,
-    small_case,
-    squares,
-    trained,
-)
+from small_cases import cut, linear, pictures_net, small_case, squares, trained
 from sweeps import lasting, rounds
 from torch import nn
 
-from pytest_amlnn import checkpoint, result, store
-from pytest_amlnn.case import Case
-from pytest_amlnn.checkpoint import DamagedCheckpoint
+from pytest_amlnn import Case, Recipe, Source, result, state, store
+from pytest_amlnn.state import DamagedCheckpoint
 
 
 def bits(case: Case, place: Path | None = None) -> object:
     """Train a case, going on from what is in `place`; return all that must not differ."""
     outcome = trained(case, place=place)
-    examples = {name: array.tobytes() for name, array in outcome.examples.items()}
-    return lasting(result.to_plain(outcome.run)), examples
+    answers = {name: array.tobytes() for name, array in outcome.answers.items()}
+    return lasting(result.to_plain(outcome.run)), answers
 
 
 CASES = {
@@ -70,8 +62,8 @@ def test_worse_epochs_after_the_best_one(tmp_path):
     assert bits(case, tmp_path) == bits(case)
 
 
-def test_two_generations_are_kept(tmp_path):
-    """While one generation is written there is always a whole one."""
+def test_two_checkpoints_are_kept(tmp_path):
+    """While one is written there is always a whole one."""
     cut(CASES["sgd"], tmp_path, 4)
 
     assert sorted(file.name for file in tmp_path.iterdir()) == [
@@ -109,7 +101,7 @@ def cut_off(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("round", rounds(20, 200))
 def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_path):
-    """Whatever happened to files of the newest generation, or of both, the bits are the same.
+    """Whatever happened to the newest checkpoint, or to both, the bits are the same.
 
     What is damaged is said and named, unless it is gone without a trace.
     """
@@ -131,7 +123,7 @@ def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_pa
 
 
 def test_fresh_start_after_damage_is_kept(tmp_path):
-    """Where all generations are damaged, those of the fresh start take their place."""
+    """Where all checkpoints are damaged, those of the fresh start take their place."""
     case = CASES["adamw"]
     cut(case, tmp_path, 4)
     for file in tmp_path.iterdir():
@@ -148,11 +140,12 @@ def test_fresh_start_after_damage_is_kept(tmp_path):
         ({"learning_rate": 0.02}, "recipe.learning_rate was 0.01, is 0.02"),
         ({"epochs": 7}, "recipe.epochs was 6, is 7"),
         ({"build": linear}, "build was small_cases.pictures_net, is small_cases.linear"),
-        ({"size": 61}, "size was 60, is 61"),
+        ({"data": Source(name="squares", arguments={"size": 61})}, "data.size was None, is 61"),
+        ({"dataset": "circles"}, "dataset was squares, is circles"),
     ],
 )
 def test_other_training_is_refused(changes, words, cut_off):
-    """A checkpoint of another recipe, net or size is refused, with what differs."""
+    """A checkpoint of another recipe, net, size or dataset is refused, with what differs."""
     case = small_case(
         **{
             "build": pictures_net,
@@ -193,7 +186,7 @@ def test_layout_in_memory_comes_back():
     """State lies beside its parameter as it did: fused optimizers walk through both alike."""
     wide = nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last)
     value = torch.arange(wide.weight.numel(), dtype=torch.float32).view(wide.weight.shape)
-    restored = checkpoint.like(wide.weight, value)
+    restored = state.like(wide.weight, value)
 
     assert restored.stride() == wide.weight.stride()
     assert torch.equal(restored, value)
@@ -202,8 +195,43 @@ def test_layout_in_memory_comes_back():
 def test_shared_weights_are_stored():
     """Two names for one tensor are stored as two, and come back."""
     tensor = torch.arange(6.0)
-    whole = checkpoint.storable({"a": tensor, "b": tensor, "c": tensor.view(2, 3).T})
+    whole = state.storable({"a": tensor, "b": tensor, "c": tensor.view(2, 3).T})
 
     assert whole["a"].data_ptr() != whole["b"].data_ptr()
     assert torch.equal(whole["c"], tensor.view(2, 3).T)
     assert whole["c"].is_contiguous()
+
+
+# optimizer and average
+
+
+def test_weight_decay_spares_biases():
+    """Only parameters of two dimensions and more decay."""
+    optimizer = state.optimizer_of(
+        linear(3), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.5)
+    )
+    decays = {
+        parameter.ndim: group["weight_decay"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+
+    assert decays == {2: 0.5, 1: 0.0}
+
+
+def test_layers_that_cannot_be_told_apart_are_refused():
+    """A rate for each layer is asked for in vain where a net has no order of layers."""
+    with pytest.raises(ValueError, match=r"layer_decay is 0\.5.*needs timm's group_matcher"):
+        state.optimizer_of(linear(3), Recipe(epochs=1, learning_rate=0.1, layer_decay=0.5))
+
+
+def test_average_follows_the_weights():
+    """After a first step that it takes as it is, it keeps its share of what it was."""
+    net = linear(3)
+    average = state.average_of(net, Recipe(epochs=1, learning_rate=0.1, averaging=0.75))
+    for value in (1.0, 5.0):
+        net[1].bias.data.fill_(value)
+        average.update_parameters(net)
+
+    assert torch.equal(average.module[1].bias.data, torch.full((3,), 2.0))
+    assert state.average_of(net, Recipe(epochs=1, learning_rate=0.1)) is None

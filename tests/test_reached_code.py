@@ -1,0 +1,348 @@
+"""The digest of the code that a function reaches, in packages written for the tests."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from itertools import count
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from pytest_amlnn import Classification
+from pytest_amlnn.reached_code import code_of
+
+MODELS = '''
+    """Nets of somebody else."""
+    import HERE.layers as parts
+    from HERE.sizes import WIDTH
+
+    DEPTH = 3
+
+
+    def build(outputs):
+        """Build a net."""
+        return helper(parts.Layer(outputs, WIDTH))
+
+
+    def helper(net):
+        return [net] * DEPTH
+
+
+    def unrelated():
+        return 1
+'''
+LAYERS = '''
+    class Layer:
+        """A layer."""
+
+        def __init__(self, outputs, width):
+            self.size = outputs * width
+
+
+    def unrelated():
+        return 2
+'''
+SIZES = "WIDTH = 8\nHEIGHT = 9\n"
+TICKS = count(1)
+
+
+@dataclass
+class Package:
+    """A package of local modules, whose files can be written anew."""
+
+    folder: Path
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name that it is imported by, other than those of all other tests."""
+        return self.folder.name
+
+    def write(self, **texts: str) -> Package:
+        """Write modules by name; HERE stands for the package."""
+        for name, text in texts.items():
+            path = self.folder / f"{name.replace('__in__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.texts[name] = dedent(text)
+            path.write_text(self.texts[name].replace("HERE", self.name))
+            os.utime(path, ns=(0, next(TICKS) * 10**9))  # file systems tell no microseconds
+        return self
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        """Replace a part of a module, which has to be there once."""
+        assert self.texts[name].count(before) == 1
+        self.write(**{name: self.texts[name].replace(before, after)})
+
+    def __getattr__(self, name: str) -> Any:
+        """Give a function of the module `models`."""
+        return getattr(import_module(f"{self.name}.models"), name)
+
+    def code(self, *roots: Any) -> dict[str, str]:
+        """Give the digests of what `build` or other roots reach, by module."""
+        found = code_of(*(roots or [self.build]))
+        return {name.removeprefix(f"{self.name}."): text for name, text in found.items()}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch) -> Package:
+    """An empty package."""
+    folder = tmp_path / f"written_for_{tmp_path.name}"
+    monkeypatch.syspath_prepend(tmp_path)
+    return Package(folder).write(__init__="")
+
+
+@pytest.fixture
+def whole(package) -> Package:
+    """A package of three modules, of which `models.build` reaches a part."""
+    return package.write(models=MODELS, layers=LAYERS, sizes=SIZES)
+
+
+def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
+    """Give the modules whose digests differ."""
+    return {name for name in {*before, *after} if before.get(name) != after.get(name)}
+
+
+def test_digest_is_one_of_each_module(whole):
+    """Each module that is reached has a digest, and none that is not."""
+    whole.write(alone="VALUE = 1")
+    found = whole.code()
+
+    assert found.keys() == {"models", "layers", "sizes"}
+    assert {len(digest) for digest in found.values()} == {64}
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after"),
+    [
+        ("models", "parts.Layer(outputs, WIDTH)", "parts.Layer(outputs, 2 * WIDTH)"),
+        ("models", "[net] * DEPTH", "[net, net]"),
+        ("models", "DEPTH = 3", "DEPTH = 4"),
+        ("models", "def helper(net):", "def helper(net, *others):"),
+        ("layers", "outputs * width", "outputs + width"),
+        ("layers", "class Layer:", "class Layer(list):"),
+        ("sizes", "WIDTH = 8", "WIDTH = 16"),
+        ("sizes", "WIDTH = 8\n", "WIDTH = 8\nWIDTH += 1\n"),
+        ("sizes", "WIDTH = 8\n", "WIDTH = 8\nprint(WIDTH)\n"),
+    ],
+    ids=[
+        *("builder", "helper", "constant", "signature", "class elsewhere", "base"),
+        *("constant elsewhere", "augmented", "statement"),
+    ],
+)
+def test_change_of_what_is_reached_changes_its_module_alone(whole, module, before, after):
+    """A builder, what it calls, and the constants that they use count where they stand."""
+    then = whole.code()
+    whole.edit(module, before, after)
+
+    assert changed(then, whole.code()) == {module}
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "after"),
+    [
+        ("models", '"""Build a net."""', '"""Build another net."""'),
+        ("models", '"""Nets of somebody else."""', ""),
+        ("models", "[net] * DEPTH", "[net] * DEPTH  # deep"),
+        ("models", "return [net] * DEPTH", "return (\n        [net]\n        * DEPTH\n    )"),
+        ("models", "return 1", "return 11"),
+        ("models", "DEPTH = 3\n", "DEPTH = 3\n\ndef test_build():\n    assert build(1)\n"),
+        ("models", "DEPTH = 3\n", "DEPTH = 3\n\nif __name__ == '__main__':\n    build(1)\n"),
+        ("layers", '"""A layer."""', '"""The layer."""'),
+        ("layers", "return 2", "return 22"),
+        ("layers", "class Layer", "def another():\n    return 3\n\n\nclass Layer"),
+        ("sizes", "HEIGHT = 9", "HEIGHT = 10"),
+        ("sizes", "HEIGHT = 9", "HEIGHT = 9\nBREADTH = 10"),
+    ],
+    ids=[
+        *("docstring", "docstring of module", "comment", "layout", "unrelated", "test"),
+        *("script", "docstring of class", "unrelated elsewhere", "added elsewhere"),
+        *("constant", "constant added"),
+    ],
+)
+def test_change_of_nothing_that_is_reached_changes_nothing(whole, module, before, after):
+    """Comments, docstrings, layout, and definitions that nothing leads to do not count."""
+    then = whole.code()
+    whole.edit(module, before, after)
+
+    assert whole.code() == then
+
+
+USES = {
+    "as": "import HERE.layers as c\ndef build(n): return c.Layer(n)",
+    "dotted": "import HERE.layers\ndef build(n): return HERE.layers.Layer(n)",
+    "from": "from HERE.layers import Layer\ndef build(n): return Layer(n)",
+    "renamed": "from HERE.layers import Layer as L\ndef build(n): return L(n)",
+    "module": "from HERE import layers\ndef build(n): return layers.Layer(n)",
+    "relative": "from .layers import Layer\ndef build(n): return Layer(n)",
+    "package": "from . import layers\ndef build(n): return layers.Layer(n)",
+    "inside": "def build(n):\n    from HERE.layers import Layer\n    return Layer(n)",
+    "star": "from HERE.layers import *\ndef build(n): return Layer(n)",
+    "attempt": "try:\n    from HERE.layers import Layer\nexcept ImportError:\n"
+    "    from HERE.sizes import WIDTH as Layer\ndef build(n): return Layer(n)",
+    "two names": "def other():\n    from HERE.layers import Layer as x\n    return x\n"
+    "def build(n):\n    from HERE.sizes import WIDTH as x\n    return x, other()",
+    "exported": "from HERE.exporting import Layer\ndef build(n): return Layer(n)",
+    "exported module": "import HERE.exporting as e\ndef build(n): return e.Layer(n)",
+    "star exported": "from HERE.exporting import *\ndef build(n): return Layer(n)",
+    "starred export": "from HERE.starring import Layer\ndef build(n): return Layer(n)",
+    "base": "from HERE.layers import Layer\nclass Own(Layer): pass\ndef build(n): return Own",
+    "method": "from HERE.layers import Layer\nclass Own:\n    def f(self): return Layer(1)\n"
+    "def build(n): return Own()",
+    "decorator": "import HERE.layers as c\ndef d(f): return c.Layer and f\n@d\n"
+    "def build(n): return n",
+    "default": "from HERE.layers import Layer\ndef build(n, kind=Layer): return kind(n)",
+    "constant": "from HERE.layers import Layer\nKINDS = [Layer]\ndef build(n): return KINDS",
+    "unpacked": "from HERE.layers import Layer\nKIND, N = Layer, 1\ndef build(n): return KIND",
+    "annotated": "from HERE.layers import Layer\nKIND: type = Layer\ndef build(n): return KIND",
+    "late": "import HERE.layers as c\nSIZES = {}\nSIZES['a'] = c.Layer\n"
+    "def build(n): return SIZES['a']",
+    "condition": "import HERE.layers as c\nif c.Layer:\n    KIND = c.Layer\n"
+    "def build(n): return KIND",
+    "loop": "import HERE.layers as c\nfor KIND in [c.Layer]: pass\ndef build(n): return KIND",
+    "whole module": "import HERE.layers as c\ndef build(n): return vars(c)['Layer'](n)",
+    "whole package": "import HERE.exporting as e\ndef build(n): return vars(e)['Layer'](n)",
+}
+
+
+@pytest.mark.parametrize("text", USES.values(), ids=USES.keys())
+def test_names_are_followed_however_they_are_imported(package, text):
+    """A class in another local module counts, whichever way its name takes to the builder."""
+    package.write(layers=LAYERS, sizes=SIZES)
+    package.write(exporting="from HERE.layers import Layer", starring="from .layers import *")
+    package.write(models=text)
+    then = package.code()
+    package.edit("layers", "outputs * width", "outputs + width")
+
+    assert changed(then, package.code()) == {"layers"}
+
+
+@pytest.mark.parametrize("text", [USES[name] for name in ("as", "dotted", "module", "star")])
+def test_imported_module_counts_by_the_names_that_are_used(package, text):
+    """What is not used of an imported module does not count, though it is imported whole."""
+    package.write(layers=LAYERS, models=text)
+    then = package.code()
+    package.edit("layers", "return 2", "return 22")
+
+    assert package.code() == then
+
+
+def test_module_in_a_folder_below_is_followed(package):
+    """Names are followed through packages, and a package's own file counts where it is used."""
+    package.write(below__in____init__="SIZE = 1", below__in__deep="def layer(): return 1")
+    package.write(models="import HERE.below\ndef build(n): return HERE.below.deep.layer()")
+    import_module(f"{package.name}.below.deep")
+    then = package.code()
+    package.edit("below__in__deep", "return 1", "return 2")
+
+    assert changed(then, package.code()) == {"below.deep"}
+
+
+def test_nothing_is_imported_to_be_read(package):
+    """A module that the builder imports when it is called is read, and not run before that."""
+    package.write(
+        models="def build(n):\n    from HERE.heavy import net\n    return net(n)",
+        heavy="raise SystemExit\ndef net(n): return n",
+    )
+
+    assert package.code().keys() == {"models", "heavy"}
+    assert f"{package.name}.heavy" not in sys.modules
+
+
+def test_modules_that_need_each_other_are_read_once(package):
+    """Names that lead back to where they came from end there."""
+    package.write(
+        models="def build(n):\n    from HERE.layers import layer\n    return layer(n)",
+        layers="def layer(n):\n    from HERE.models import build\n    return n or build(n)",
+    )
+
+    assert package.code().keys() == {"models", "layers"}
+
+
+def test_anonymous_function_counts_with_its_whole_module(package):
+    """A lambda has no name to find its text by, so all that stands beside it counts."""
+    package.write(models="SIZE = 2\nbuild = [lambda n: n + 1]")
+    (build,) = package.build
+    then = package.code(build)
+    package.edit("models", "n + 1", "n + 2")
+
+    assert changed(then, package.code(build)) == {"models"}
+
+
+def test_method_counts_with_its_class(package):
+    """Of a method given as a builder the class counts, and what that reaches."""
+    package.write(layers=LAYERS)
+    package.write(
+        models="from .layers import Layer\nclass Net:\n    def build(self): return Layer"
+    )
+    net = package.Net()
+
+    assert package.code(net.build).keys() == {"models", "layers"}
+    assert package.code(net.build) == package.code(package.Net)
+
+
+def test_order_of_roots_does_not_matter(whole):
+    """Several roots reach what each of them reaches, in whatever order."""
+    roots = [whole.build, whole.unrelated]
+
+    assert whole.code(*roots) == whole.code(*reversed(roots))
+    assert changed(whole.code(), whole.code(*roots)) == {"models"}
+
+
+def test_order_of_definitions_does_not_matter(package):
+    """Definitions that change places in their file are the same code."""
+    first, second = "def build(n): return helper(n)\n", "def helper(n): return n\n"
+    package.write(models=first + second)
+    then = package.code()
+    package.write(models=second + first)
+
+    assert package.code() == then
+
+
+def test_installed_packages_count_by_their_version(package):
+    """What is installed is not read: its version stands for it, by the name pip knows."""
+    package.write(
+        models="import torch, timm.layers\nfrom PIL import Image\n"
+        "def build(n): return torch.nn.Linear(n), timm.layers.DropPath(), Image"
+    )
+    found = package.code()
+    packages = {name: found[name] for name in found if name != "models"}
+
+    assert packages == {
+        name: f"version {version(name)}" for name in ("torch", "timm", "pillow")
+    }
+
+
+def test_python_itself_and_the_engine_do_not_count(package):
+    """Python's version is on record elsewhere, and the engine's own code is no training's."""
+    package.write(
+        models="import math, os.path\nfrom pytest_amlnn import Recipe, steps\n"
+        "def build(n): return math.sqrt(n), os.path.join, Recipe, steps.rate, len"
+    )
+
+    assert package.code().keys() == {"models"}
+
+
+def test_tasks_count():
+    """A loss and a score are part of what is trained, so their modules are followed."""
+    found = code_of(Classification)
+
+    assert found.keys() >= {
+        "pytest_amlnn.tasks",
+        "pytest_amlnn.tasks.classification",
+        "pytest_amlnn.tasks.pictures",
+    }
+    assert "pytest_amlnn.tasks.forecast" not in found
+    assert not [name for name in found if name in ("pytest_amlnn", "pytest_amlnn.steps")]
+
+
+@pytest.mark.parametrize("root", [len, list, partial, [].append, Path.exists])
+def test_what_has_no_code_of_ours_has_no_digest(root):
+    """Functions and classes of Python itself are named by the record, and not read."""
+    assert code_of(root) == {}
