@@ -1,7 +1,7 @@
 """Benchmark the training of neural networks with pytest."""
 
 from pytest_amlnn.case import Case, Training, discover
-from pytest_amlnn.data import DataError, Pictures, Series, Source, Split, Weights
+from pytest_amlnn.data import DataError, Examples, Pictures, Series, Source, Split, Weights
 from pytest_amlnn.gate import Limit, Verdict
 from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe, Transforms
@@ -17,6 +17,7 @@ __all__ = [
     "Classification",
     "DataError",
     "Epoch",
+    "Examples",
     "Forecast",
     "Limit",
     "Metric",

@@ -84,6 +84,17 @@ class Splits(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Three splits, and nothing else that a task would need to know."""
+
+    train: Split
+    validation: Split
+    test: Split
+    facts: Mapping[str, object] = field(default_factory=dict)
+    """What the record says of the dataset: name, digest, counts."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pictures:
     """Labelled examples, split three ways: pictures, or whatever else has classes."""
 

@@ -15,8 +15,9 @@ def pytest_amlnn_check(options: Options) -> None:
     ends pytest with its message and exit status 4::
 
         def pytest_amlnn_check(options):
-            if options.data and not Path(options.data).exists():
-                raise DataError(f"--amlnn-data {options.data}: no such file")
+            place = options.data.get("tiles")
+            if place and not Path(place).exists():
+                raise DataError(f"--amlnn-data tiles={place}: no such file")
     """
 
 
@@ -28,6 +29,6 @@ def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:
     be quick and answer alike everywhere::
 
         def pytest_amlnn_unavailable(case, options):
-            if case.dataset == "tiles" and not TILES.exists():
+            if case.training.data.name == "tiles" and not TILES.exists():
                 return "tiles are not on this machine; `make tiles` gets them"
     """

@@ -6,9 +6,10 @@ the code that they reach (`pytest_amlnn.reached_code`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from functools import partial
+from functools import _lru_cache_wrapper, cached_property, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -42,35 +43,38 @@ def case_to_plain(case: Case) -> dict[str, Any]:
 
 def training_to_plain(training: Training) -> dict[str, Any]:
     """Return what is trained as JSON-ready data; two trainings are equal where these are."""
-    build, arguments = unwrapped(training.build)
     data, task = training.data, training.task
-    roots = [*functions_in((training.build, data.open)), type(task)]
+    (build, filled_in), (opens, given) = unwrapped(training.build), unwrapped(data.open)
+    roots = [*functions_in((training.build, data.open, state_of(task))), type(task)]
     return {
         "model": training.model,
-        "build": plain_of(build, "build"),
-        "arguments": plain_of(arguments, "an argument of build"),
+        "build": plain_function(build, "build"),
+        "arguments": plain_of(filled_in, "an argument of build"),
         "recipe": plain_of(training.recipe, "recipe"),
         "task": task.name,
-        "task_fields": plain_of(dataclass_fields(task), "a field of the task"),
+        "task_fields": plain_of(state_of(task), "a field of the task"),
         "dataset": data.name,
-        "open": plain_of(unwrapped(data.open)[0], "data.open") if data.open else None,
-        "data": plain_of({**unwrapped(data.open)[1], **data.arguments}, "an argument of data"),
+        "open": plain_function(opens, "data.open"),
+        "data": plain_of({**given, **data.arguments}, "an argument of data"),
         "start": training.start,
         "code": code_of(*roots),
     }
 
 
 def unwrapped(function: Any) -> tuple[Any, dict[str, Any]]:
-    """Return the function behind partials, and the arguments that they fill in."""
+    """Return the function behind partials and caches, and what they and closures fill in."""
     arguments: dict[str, Any] = {}
-    while isinstance(function, partial):
+    while isinstance(function, partial | _lru_cache_wrapper):
+        if isinstance(function, _lru_cache_wrapper):
+            function = function.__wrapped__
+            continue
         positional = {str(i): value for i, value in enumerate(function.args)}
         arguments = {**positional, **function.keywords, **arguments}
         function = function.func
     if isinstance(function, FunctionType) and function.__closure__:
         names = function.__code__.co_freevars
-        cells = zip(names, function.__closure__, strict=True)
-        arguments |= {f"closure.{name}": cell_of(cell) for name, cell in cells}
+        held = zip(names, map(cell_of, function.__closure__), strict=True)
+        arguments |= {f"closure.{name}": v for name, v in held if v is not function}
     return function, arguments
 
 
@@ -88,16 +92,16 @@ def plain_of(value: Any, what: str) -> Any:
     `what` is for the message. Raises IdentityError for an object that has no such text.
     """
     if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, NAMED):
-        return f"{value.__module__}.{value.__qualname__}"
-    if isinstance(value, partial):
-        function, arguments = unwrapped(value)
-        return {"partial": plain_of(function, what), **plain_of(arguments, what)}
+        return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    function, arguments = unwrapped(value)
+    if arguments:
+        return {"partial": plain_function(function, what), **plain_of(arguments, what)}
+    if isinstance(function, NAMED):
+        return plain_function(function, what)
     if is_dataclass(value):
         own = type(value).__module__.startswith("pytest_amlnn.")
-        kind = {} if own else {"class": plain_of(type(value), what)}
-        return {**kind, **plain_of(dataclass_fields(value), what)}
+        kind = {} if own else {"class": name_of(type(value))}
+        return {**kind, **plain_of(state_of(value), what)}
     if isinstance(value, Mapping):
         return {str(key): plain_of(entry, what) for key, entry in value.items()}
     if isinstance(value, list | tuple):
@@ -110,24 +114,50 @@ def plain_of(value: Any, what: str) -> Any:
             f"{what} is {text}, which has another text in every process, so a stored run could"
             " not be told from another one: use a function, a class, a dataclass or plain data"
         )
-    return text
+    # of an array all digits: its text rounds them
+    return f"{text} = {value.tolist()}" if hasattr(value, "tolist") else text
 
 
-def dataclass_fields(value: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass by name; nothing of another object."""
-    return (
-        {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
-    )
+def plain_function(function: Any, what: str) -> Any:
+    """Return the name of a function, and of a method the class and what its object holds."""
+    if not isinstance(function, MethodType):
+        return name_of(function) if isinstance(function, NAMED) else plain_of(function, what)
+    method = {"method": name_of(function), "class": name_of(class_of(function.__self__))}
+    return method | plain_of(state_of(function.__self__), what)
+
+
+def class_of(owner: Any) -> type:
+    """Return the class of what a method is bound to: an object, or a class."""
+    return owner if isinstance(owner, type) else type(owner)
+
+
+def name_of(value: Any) -> str:
+    """Return the module and qualified name of a function or class."""
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """Return what an object holds, by name: a dataclass its fields, a class nothing."""
+    if isinstance(value, type):
+        return {}
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {
+        name: held
+        for name, held in getattr(value, "__dict__", {}).items()
+        if not isinstance(getattr(type(value), name, None), cached_property)
+    }
 
 
 def functions_in(value: Any) -> Iterator[Any]:
     """Yield the functions and classes that a value is or holds."""
-    if isinstance(value, partial | FunctionType):
-        function, arguments = unwrapped(value)
-        yield function
+    function, arguments = unwrapped(value)
+    if arguments or isinstance(function, NAMED):
+        yield from [function] if isinstance(function, NAMED) else functions_in(function)
         yield from functions_in(arguments)
-    elif isinstance(value, NAMED):
-        yield value
+        if isinstance(function, MethodType):
+            yield class_of(function.__self__)
+            yield from functions_in(state_of(function.__self__))
     elif isinstance(value, Mapping):
         for entry in value.values():
             yield from functions_in(entry)
@@ -136,7 +166,9 @@ def functions_in(value: Any) -> Iterator[Any]:
             yield from functions_in(entry)
     elif is_dataclass(value):
         yield type(value)
-        yield from functions_in(dataclass_fields(value))
+        yield from functions_in(state_of(value))
+    elif callable(value):
+        yield type(value)
 
 
 # comparison

@@ -165,7 +165,9 @@ def epoch_of(state: State, trained: Trained, scored: Scored, recipe: Recipe) -> 
     number = len(state.epochs) + 1
     return Epoch(
         train={"loss": trained.loss, **trained.scores},
-        validation={"loss": scored.loss, **scored.scores},
+        validation={
+            name: float(v) for name, v in {"loss": scored.loss, **scored.scores}.items()
+        },
         learning_rate=rate(recipe, (number - 0.5 / trained.steps) / recipe.epochs),
         gradient_norm=trained.gradient_norm,
         steps=trained.steps,
@@ -200,7 +202,8 @@ def tested(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
     metrics: dict[str, Any] = {**setup.size, **state.start}
     complaint = setup.state.implausible if not epochs else ""
     if scored is not None:
-        metrics |= {**scored.metrics, **scores_of_best(epochs, task.metrics)}
+        metrics |= {name: float(value) for name, value in scored.metrics.items()}
+        metrics |= scores_of_best(epochs, task.metrics)
         complaint = task.implausible(scored, splits)
     if epochs:
         metrics |= costs(state, len(splits.train), device)

@@ -4,8 +4,9 @@ Usage: python tests/benchmark_recipes.py CASE [--profile NAME] [--archive PATH] 
     [--epochs N] [--seed N] [--seeds N] [--device NAME] CHANGE...
 
 CASE is a case of the profile, as in efficientnet_lite0-imagenet-10k or lstm-3000; CHANGE
-is `field=value,field=value` of the recipe or its transforms, or `-` for the recipe as it is. The test split of pictures is
-never read. A series is drawn by its seed: try changes on other seeds than are reported.
+is `field=value,field=value` of the recipe or its transforms, or `-` for the recipe as it is.
+The test split of pictures is never read. A series is drawn by its seed: try changes on other
+seeds than are reported.
 """
 
 from __future__ import annotations

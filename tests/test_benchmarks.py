@@ -13,8 +13,8 @@ import torch
 
 import amlnn_models
 from amlnn_datasets import shapes
-from pytest_amlnn import gate
-from pytest_amlnn.case import discover
+from pytest_amlnn import discover, gate
+from pytest_amlnn.case import select
 from pytest_amlnn.statistics import wilson
 
 ROOT = Path(__file__).parent.parent
@@ -24,9 +24,10 @@ LIMITS = {
 }
 QUICK = [
     case
-    for case in discover(amlnn_models)
-    if case.profile == "quick" and case.with_archive is not True
+    for family in ("cnn", "rnn")
+    for case in select(discover(amlnn_models), family=family, profile="quick", named=())[0]
 ]
+"""What is collected where no data are named."""
 
 
 def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -77,7 +78,7 @@ def test_every_model_has_a_limit(case):
 @pytest.mark.parametrize("case", [c for c in QUICK if c.size == 600], ids=str)
 def test_net_at_chance_is_not_green(case):
     """At the larger size, each net's limit lies above chance beyond its interval."""
-    classes = int(case.data["classes"])
+    classes = int(case.training.data.arguments["classes"])
     _, high = wilson(1 / classes, classes * shapes.TEST_PER_CLASS)
 
     assert LIMITS[f"test_cnn[{case}]", "test_accuracy"].at_least > high

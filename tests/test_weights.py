@@ -25,9 +25,8 @@ from torch import Tensor, nn
 import amlnn_models
 from amlnn_models import efficientnet_lite, inception, resnetv2, vgg, weights
 from amlnn_models.weights import PACKAGES, TAGS
-from pytest_amlnn import classification
-from pytest_amlnn.case import discover
-from pytest_amlnn.data import DataError, Weights
+from pytest_amlnn import DataError, Weights, discover
+from pytest_amlnn.tasks.pictures import normalise, resize
 
 BUILDERS = {
     "resnetv2_18": (resnetv2.resnetv2_18, 64),
@@ -273,10 +272,11 @@ def test_packages_know_real_pictures(model, real_archive, monkeypatch):
     wnids = [Path(name).name.partition("_")[0] for name in names]
     classes = sorted({*wnids})
     found = packaged(model, monkeypatch)
-    net = case.build(len(classes), weights=found, classes=classes).eval()
-    pictures = classification.normalised(torch.from_numpy(pixels), case.recipe)
+    net = case.training.build(len(classes), weights=found, classes=classes).eval()
+    transforms = case.training.recipe.transforms
+    pictures = normalise(torch.from_numpy(pixels), transforms)
     with torch.no_grad():
-        answers = net(classification.resized(pictures, case.recipe.resolution)).argmax(1)
+        answers = net(resize(pictures, transforms.resolution)).argmax(1)
     right = sum(classes[answer] == wnid for answer, wnid in zip(answers, wnids, strict=True))
 
     assert len(classes) == len(wnids) == 200
@@ -289,11 +289,12 @@ def test_tags_are_timms():
         known = timm.get_pretrained_cfg(name)
         assert known is not None, model
         assert known.tag == name.partition(".")[2]
-    tuned = [case for case in discover(amlnn_models) if case.init == "imagenet"]
-    for case in tuned:
-        known = timm.get_pretrained_cfg(TAGS[case.model])
-        assert (case.recipe.mean, case.recipe.deviation) == (known.mean, known.std), case
-    assert {case.model for case in tuned} == {*TAGS}
+    trainings = [case.training for case in discover(amlnn_models)]
+    tuned = [training for training in trainings if training.start == "imagenet"]
+    for training in tuned:
+        known, ours = timm.get_pretrained_cfg(TAGS[training.model]), training.recipe.transforms
+        assert (ours.mean, ours.deviation) == (known.mean, known.std), training.model
+    assert {training.model for training in tuned} == {*TAGS}
 
 
 class Hub(BaseHTTPRequestHandler):

@@ -22,16 +22,18 @@ from functools import partial
 
 import pytest
 
+from amlnn_datasets import tiny_imagenet
 from amlnn_models.resnetv2 import CASES, resnetv2_18
+from pytest_amlnn.recipe import changed
 
 (made,) = (c for c in CASES if (c.profile, str(c)) == ("seed", "resnetv2_18-imagenet-10k"))
-CASE = replace(
-    made,
+TRAINING = replace(
+    made.training,
     build=partial(resnetv2_18, resolution=32),
-    data={"size": 12, "classes": 3, "validation": 2},
-    recipe=replace(made.recipe, epochs=1, resolution=32, batch_size=4),
-    repeats=1,
+    data=tiny_imagenet.source(size=12, classes=3, validation=2),
+    recipe=changed(made.training.recipe, epochs=1, resolution=32, batch_size=4),
 )
+CASE = replace(made, training=TRAINING, repeats=1)
 
 
 def refused(*_):
