@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -221,25 +222,24 @@ def check_split(name: str, split: Split) -> None:
         if not 0 <= row <= last:
             raise DataError(f"{name} split: row {row} is none of the inputs' rows, 0 to {last}")
     if len({*split.names}) < count:
-        twice = next(n for i, n in enumerate(split.names) if n in split.names[:i])
+        ((twice, _),) = Counter(split.names).most_common(1)
         raise DataError(f"{name} split: two examples are named {twice}; names must differ")
-    check_finite(name, "inputs", split.inputs, split.rows)
-    check_finite(name, "targets", split.targets, range(count))
+    if split.inputs.dtype.kind in "fc":  # others, such as a memory map's bytes, are not read
+        check_finite(name, "inputs", split.inputs[split.rows], split.rows)
+    if split.targets.dtype.kind in "fc":
+        check_finite(name, "targets", split.targets, split.rows)
 
 
 def check_finite(
-    name: str, part: str, values: npt.NDArray[np.generic], rows: Sequence[int] | Any
+    name: str, part: str, values: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]
 ) -> None:
-    """Refuse NaN and infinity in a split's inputs or targets, naming the first row."""
+    """Refuse NaN and infinity in what a split's rows hold, naming the first row."""
     import numpy as np
 
-    if values.dtype.kind not in "fc":
-        return
-    chosen = values if isinstance(rows, range) else values[rows]
-    finite = np.isfinite(chosen).reshape(len(chosen), -1).all(1)
+    finite = np.isfinite(values).reshape(len(values), -1).all(1)
     if not finite.all():
-        row = int(np.flatnonzero(~finite)[0])
+        row = int(rows[np.flatnonzero(~finite)[0]])
         raise DataError(
-            f"{name} split: {part} of row {int(rows[row])} hold a value that is no finite"
-            " number; remove or fill it"
+            f"{name} split: {part} of row {row} hold a value that is no finite number; remove"
+            " or fill it"
         )

@@ -32,6 +32,8 @@ class Metric:
     """Shows the value, of a share in per cent."""
     interval: bool = False
     """Show the interval in the column, too."""
+    essential: bool = False
+    """Keep the column where a terminal is too narrow for all."""
     sentence: str = ""
     """What it means, for the notes below the tables."""
 
@@ -52,6 +54,8 @@ class Paired:
     """Both are shares: their difference is shown in points of 100."""
     ranked: bool = False
     """Say `better`, `worse` or `not distinguishable`, as the interval tells."""
+    essential: bool = False
+    """Keep the column where a terminal is too narrow for all."""
     sentence: str = ""
 
 

@@ -289,7 +289,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from pytest_amlnn.report import text
 
-    for title, lines, marks in text.terminal(session.sweep, session.options.out):
+    width = terminalreporter._tw.fullwidth
+    for title, lines, marks in text.terminal(session.sweep, session.options.out, width):
         if title:
             terminalreporter.section(title, **marks)
         for line in lines:

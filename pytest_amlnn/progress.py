@@ -120,9 +120,12 @@ class Lines:
         self.tally.step(seeds, epoch, step, steps, examples)
 
     def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
-        """Write a line if one is due."""
+        """Write a line if one is due, after the epoch of the last of the seeds."""
         self.tally.epoch(seed, epochs)
-        if perf_counter() - self.written >= SECONDS_BETWEEN_LINES:
+        if (
+            seed == self.tally.seeds[-1]
+            and perf_counter() - self.written >= SECONDS_BETWEEN_LINES
+        ):
             self.write(self.tally.line())
             self.written = perf_counter()
 

@@ -39,6 +39,7 @@ AFTER: tuple[Named, ...] = (
     ("original", lambda result, sweep: words(original(result.case["reference"]))),
 )
 """Columns of every table, after those of the task and of all runs."""
+ESSENTIAL = frozenset({"model", "size", "variant", "status", "gate"})
 
 
 def document(sweep: Sweep) -> Document:
@@ -74,16 +75,19 @@ def tables(sweep: Sweep) -> list[Table]:
 def table(title: str, results: list[Result], sweep: Sweep) -> Table:
     """Return results as rows, by size, then by model; a task's columns are its first case's."""
     ordered = sorted(results, key=lambda r: (r.case["size"], r.training["model"], r.id))
-    middle: list[Named] = [
-        (column.head, cell_maker(column))
-        for column in (*ordered[0].columns, *(m for m in COMMON if m.head))
-    ]
+    columns = [*ordered[0].columns, *(metric for metric in COMMON if metric.head)]
+    middle: list[Named] = [(column.head, cell_maker(column)) for column in columns]
     cells = {
         head: [make(result, sweep) for result in ordered]
         for head, make in (*BEFORE, *middle, *AFTER)
     }
     shown = {head: column for head, column in cells.items() if not all(c.empty for c in column)}
-    return Table(title=title, heads=tuple(shown), rows=tuple(zip(*shown.values(), strict=True)))
+    return Table(
+        title=title,
+        heads=tuple(shown),
+        rows=tuple(zip(*shown.values(), strict=True)),
+        essential=ESSENTIAL | {column.head for column in columns if column.essential},
+    )
 
 
 def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:

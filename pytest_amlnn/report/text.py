@@ -68,11 +68,10 @@ def for_markdown(text: str) -> str:
 # terminal
 
 
-def terminal(sweep: Sweep, out: Path) -> list[Section]:
-    """Return the comparison as sections for the terminal, and where the whole report is."""
+def terminal(sweep: Sweep, out: Path, width: int) -> list[Section]:
+    """Return the comparison as sections for a terminal, and where the whole report is."""
     found: list[Section] = [
-        (for_terminal(table.title), [grid(table, "simple", for_terminal)], {})
-        for table in tables(sweep)
+        (for_terminal(table.title), fitted(table, width), {}) for table in tables(sweep)
     ]
     if sweep.missing:
         lines = [for_terminal(f"{case['id']}: {case['reason']}") for case in sweep.missing]
@@ -80,6 +79,21 @@ def terminal(sweep: Sweep, out: Path) -> list[Section]:
         found.append(("missing", [*lines, resume], {"red": True}))
     found.append(("", [f"\nreport: {out / 'report.md'}"], {}))
     return found
+
+
+def fitted(table: Table, width: int) -> list[str]:
+    """Return a table in so many columns of characters, and which of its columns are left out.
+
+    Those that are not essential go from the right, until the rest fits or none is left.
+    """
+    left_out: list[str] = []
+    for head in reversed([head for head in table.heads if head not in table.essential]):
+        if max(map(len, grid(table, "simple", for_terminal).splitlines())) <= width:
+            break
+        table = table.without(head)
+        left_out.insert(0, head)
+    lines = [grid(table, "simple", for_terminal)]
+    return [*lines, f"also in report.md: {', '.join(left_out)}"] if left_out else lines
 
 
 def for_terminal(text: str) -> str:

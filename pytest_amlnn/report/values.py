@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pytest_amlnn.statistics import Spread
 
@@ -33,6 +33,17 @@ class Table:
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+    essential: frozenset[str] = frozenset()
+    """Heads of the columns that stay where there is no room for all."""
+
+    def without(self, head: str) -> Table:
+        """Return the table without one column."""
+        place = self.heads.index(head)
+        return replace(
+            self,
+            heads=self.heads[:place] + self.heads[place + 1 :],
+            rows=tuple(row[:place] + row[place + 1 :] for row in self.rows),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

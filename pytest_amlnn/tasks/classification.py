@@ -28,6 +28,7 @@ TEST_ACCURACY = Metric(
     head="accuracy %",
     format="{:.1f}",
     interval=True,
+    essential=True,
 )
 TEST_TOP5 = Metric(
     name="test_top5",
@@ -62,7 +63,14 @@ ADDED = Paired(
     sentence="Added is by how many points training raised the accuracy on the validation"
     " examples.",
 )
-CHANCE = Metric(name="chance", better="neither", share=True, head="chance %", format="{:.1f}")
+CHANCE = Metric(
+    name="chance",
+    better="neither",
+    share=True,
+    head="chance %",
+    format="{:.1f}",
+    essential=True,
+)
 TOP = 5
 
 

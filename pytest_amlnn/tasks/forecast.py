@@ -50,6 +50,7 @@ EFFICIENCY = Metric(
     head="efficiency",
     format="{:.3f}",
     interval=True,
+    essential=True,
     sentence="Efficiency is the oracle's MSE over the model's: 1 cannot be beaten for long.",
 )
 START_LOSS = Metric(name="start_loss", better="lower", positive=True)
@@ -60,6 +61,7 @@ AGAINST_AUTOREGRESSION = Paired(
     head="against autoregression",
     format="{:.3f}",
     ranked=True,
+    essential=True,
     sentence="Against autoregression stands its MSE over the model's, seed by seed, and which"
     " of them is the better one beyond the interval.",
 )
