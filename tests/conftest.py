@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
 from sweeps import Repository, Zygote
 
+from pytest_amlnn.engines import inline
+
 pytest_plugins = ["pytester"]
 
 TESTS = Path(__file__).parent
@@ -35,6 +37,26 @@ def test_small(case, train, gate):
 
     assert verdict.passed, verdict.message
 '''
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at its options
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in one process a core, unless -n says otherwise.
+
+    They are forked, once what takes long to import is there.
+    """
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    asked = config.option
+    if not whole or not config.pluginmanager.hasplugin("xdist") or asked.usepdb:
+        return
+    if hasattr(config, "workerinput"):  # this is one of them
+        return
+    if asked.numprocesses is None and asked.dist == "no" and not asked.collectonly:
+        asked.numprocesses, asked.dist = len(inline.machine_cores()), "worksteal"
+        import timm  # noqa: F401
+        import torchvision  # noqa: F401
+
+        fork_workers(pytest.MonkeyPatch())  # for as long as this process lives
 
 
 @pytest.fixture(scope="session", autouse=True)

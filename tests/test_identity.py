@@ -134,7 +134,6 @@ AROUND, POINT = f"{HERE}.around.<locals>.build", {"class": f"{HERE}.Point", "x":
         (Point(x=[Point()]), {**POINT, "x": [POINT]}),
         (Point(x=linear), {**POINT, "x": LINEAR}),
     ],
-    ids=str,
 )
 def test_value_as_plain_data(value, plain):
     """Numbers stay, functions and classes are named, containers and dataclasses hold theirs."""
@@ -160,14 +159,13 @@ FILLED = {"partial": LINEAR, "0": 3}
         (Point(x=partial(linear, 3)), {**POINT, "x": FILLED}),
         (partial(Named(2), 3), {"partial": "Named(2)", "0": 3}),
     ],
-    ids=str,
 )
 def test_partial_is_a_function_and_its_arguments(value, plain):
     """Wherever a partial stands, its function is named and its arguments are with it."""
     assert plain_of(value, "it") == plain
 
 
-@pytest.mark.parametrize("depth", [3, [linear], partial(linear, 3), around(4)], ids=repr)
+@pytest.mark.parametrize("depth", [3, [linear], partial(linear, 3), around(4)])
 def test_closure_is_a_function_and_what_it_holds(depth):
     """Of a function made by another one, what it holds of that one counts, however deep."""
     held = {"partial": AROUND, "closure.depth": plain_of(depth, "it")}

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from small_cases import CPU, small_case, squares
@@ -18,7 +20,7 @@ from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
 from pytest_amlnn.gate import Limit
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.tables import document, tables
-from pytest_amlnn.report.text import grid, markdown, terminal, text_of
+from pytest_amlnn.report.text import fitted, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.statistics import spread
 from pytest_amlnn.store import StoreError
@@ -528,7 +530,7 @@ def test_hostile_dataset_breaks_nothing(tmp_path, name):
 
 def test_terminal_shows_tables_and_where_the_report_is(tmp_path):
     """Each table is a section of its own, and the last line names report.md."""
-    sections = terminal(report.read(sweep(tmp_path, small_runs())), tmp_path)
+    sections = terminal(report.read(sweep(tmp_path, small_runs())), tmp_path, 300)
 
     assert [title for title, _, _ in sections] == ["small on ar", "small on squares", ""]
     assert sections[-1][1] == [f"\nreport: {tmp_path / 'report.md'}"]
@@ -537,7 +539,7 @@ def test_terminal_shows_tables_and_where_the_report_is(tmp_path):
 def test_terminal_says_how_to_resume(tmp_path):
     """What is missing is listed in red, with the options that complete the sweep."""
     folder = sweep(tmp_path, small_runs(), missing=["test_small[lost]"])
-    _, _, (title, lines, marks), _ = terminal(report.read(folder), folder)
+    _, _, (title, lines, marks), _ = terminal(report.read(folder), folder, 300)
 
     assert (title, marks) == ("missing", {"red": True})
     assert lines == [
@@ -549,12 +551,64 @@ def test_terminal_says_how_to_resume(tmp_path):
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\rb", "\x07", "a\nb", "\u202e"])
 def test_hostile_name_moves_no_cursor(tmp_path, text):
     """A terminal is given printable characters, whatever a model or dataset is called."""
-    runs = [small_run(model=text, dataset=text)]
-    found = terminal(report.read(sweep(tmp_path, runs, missing=[f"test[{text}]"])), tmp_path)
+    folder = sweep(tmp_path, [small_run(model=text, dataset=text)], missing=[f"t[{text}]"])
+    found = terminal(report.read(folder), tmp_path, 300)
     shown = "".join([title + "".join(lines) for title, lines, _ in found[:-1]])
 
     assert [c for c in shown if not c.isprintable() and c != "\n"] == []
     assert text.encode("unicode_escape").decode() in shown
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> Table:
+    """The table of pictures, its columns of all kinds."""
+    runs = [small_run(PICTURES, seed) for seed in range(2)]
+    (table,) = tables(report.read(sweep(tmp_path_factory.mktemp("wide"), runs)))
+    return table
+
+
+def shown_and_left_out(table: Table, width: int) -> tuple[list[str], list[str], int]:
+    """Give the heads that are shown and those that are named below, and the widest line."""
+    whole, *below = fitted(table, width)
+    head, *lines = whole.splitlines()
+    names = below[0].removeprefix("also in report.md: ").split(", ") if below else []
+    return re.split("  +", head.strip()), names, max(map(len, [head, *lines]))
+
+
+@given(width=st.integers(1, 250))
+def test_table_fits_the_terminal(wide, width):
+    """As many columns as there is room for are shown, from the left, the others are named."""
+    shown, left_out, widest = shown_and_left_out(wide, width)
+    spared = [head for head in wide.heads if head not in wide.essential]
+
+    assert sorted(shown + left_out) == sorted(wide.heads)
+    assert left_out == spared[len(spared) - len(left_out) :]
+    assert widest <= width or left_out == spared
+
+
+def test_wide_terminal_shows_all(wide):
+    """Nothing is left out where there is room, and the line that names it is not there."""
+    shown, left_out, widest = shown_and_left_out(wide, 1000)
+
+    assert shown == [*wide.heads]
+    assert left_out == []
+    assert shown_and_left_out(wide, widest)[1] == []
+    assert shown_and_left_out(wide, widest - 1)[1] == [
+        [head for head in wide.heads if head not in wide.essential][-1]
+    ]
+
+
+def test_narrow_terminal_shows_what_is_essential(tmp_path):
+    """Which case, what it reached and what the gate says of it are shown on any terminal."""
+    folder = sweep(tmp_path, small_runs(), limits=[LIMIT])
+    shown = {
+        table.title: shown_and_left_out(table, 1)[0] for table in tables(report.read(folder))
+    }
+
+    assert shown == {
+        "small on ar": ["model", "size", "against autoregression", "efficiency"],
+        "small on squares": ["model", "size", "accuracy %", "chance %", "gate"],
+    }
 
 
 # all of them

@@ -168,6 +168,19 @@ def test_other_data_are_refused(cut_off):
         trained(CASES["adamw"], lambda seed: other, place=cut_off)
 
 
+def test_older_version_is_refused(tmp_path):
+    """A checkpoint of another version's record is refused with what can be done, not read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "SCHEMA", 1)
+        cut(CASES["sgd"], tmp_path, 1)
+    with pytest.raises(
+        store.StoreError, match=r"0001\.safetensors is a record of schema 1, .*"
+    ):
+        trained(CASES["sgd"], place=tmp_path)
+
+    assert [file.name for file in tmp_path.iterdir()] == ["0001.safetensors"]
+
+
 def test_time_of_all_attempts_is_counted_once(tmp_path):
     """Training and wall time of a resumed run are the sums over its attempts."""
     case = CASES["sgd"]
