@@ -70,7 +70,12 @@ TUNED = {
 
 CASES = [
     *picture_cases(
-        "efficientnet_lite0", efficientnet_lite0, RECIPES, tuned=TUNED, flops_per_pixel=19_000
+        "efficientnet_lite0",
+        efficientnet_lite0,
+        RECIPES,
+        tuned=TUNED,
+        flops_per_pixel=19_000,
+        longer={200: 8},
     ),
     *picture_cases(
         "efficientnet_lite2",
@@ -78,5 +83,6 @@ CASES = [
         RECIPES,
         tuned=TUNED | {"full": changed(TUNED["full"], epochs=3, resolution=192)},
         flops_per_pixel=28_000,
+        longer={200: 10},
     ),
 ]

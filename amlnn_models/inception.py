@@ -64,7 +64,14 @@ TUNED = {
 """From ImageNet weights."""
 
 CASES = [
-    *picture_cases("inception_v3", inception_v3, RECIPES, tuned=TUNED, flops_per_pixel=72_000),
+    *picture_cases(
+        "inception_v3",
+        inception_v3,
+        RECIPES,
+        tuned=TUNED,
+        flops_per_pixel=72_000,
+        longer={200: 3},
+    ),
     *picture_cases(
         "inception_v4",
         inception_v4,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -81,41 +81,49 @@ SETS = (
 def picture_cases(
     model: str,
     build: Builder,
-    recipes: Mapping[str, Recipe],
+    fresh: Mapping[str, Recipe],
     *,
     flops_per_pixel: float,
     tuned: Mapping[str, Recipe] = MappingProxyType({}),
     original: Mapping[str, float] = MappingProxyType({}),
+    longer: Mapping[int, int] = MappingProxyType({}),
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
-    `recipes` holds one for each profile, `tuned` those for nets that start from ImageNet
+    `fresh` holds a recipe for each profile, `tuned` those for nets that start from ImageNet
     weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `original`
-    what the original report gives for the model on 10,000 pictures.
+    what the original report gives for the model on 10,000 pictures, `longer` the epochs of
+    sizes at which the recipe's own are too few steps.
     """
-    return [
-        Case(
+
+    def case(pictures: PictureSet, start: str, recipe: Recipe, size: int) -> Case:
+        data = pictures.data(size)
+        resolution = recipe.transforms.resolution
+        return Case(
             training=Training(
                 model=model,
-                build=partial(build, resolution=recipe.transforms.resolution),
-                recipe=recipe,
+                build=partial(build, resolution=resolution),
+                recipe=replace(recipe, epochs=longer.get(size, recipe.epochs)),
                 task=CLASSIFICATION,
-                data=pictures.data(size),
+                data=data,
                 start=start,
             ),
             family="cnn",
             size=size,
-            label=f"{model}-{start}-{short(pictures.data(size).name)}{shortened(size)}",
+            label=f"{model}-{start}-{short(data.name)}{shortened(size)}",
             profile=pictures.profile,
             repeats=pictures.seeds,
             only_with=pictures.only_with,
             only_without=pictures.only_without,
-            flops=flops_per_pixel * recipe.transforms.resolution**2,
-            reference=dict(original) if size == 10_000 else {},  # a proxy cannot be pickled
+            flops=flops_per_pixel * resolution**2,
+            reference=dict(original) if size == 10_000 else {},
         )
+
+    return [
+        case(pictures, start, recipes[pictures.profile], size)
         for pictures in SETS
-        for start, of_profile in (("random", recipes), ("imagenet", tuned))
-        for recipe in ([of_profile[pictures.profile]] if pictures.profile in of_profile else [])
+        for start, recipes in (("random", fresh), ("imagenet", tuned))
+        if pictures.profile in recipes
         for size in pictures.sizes
     ]
 

@@ -58,7 +58,14 @@ TUNED = {
 """From ImageNet weights."""
 
 CASES = [
-    *picture_cases("resnetv2_18", resnetv2_18, RECIPES, tuned=TUNED, flops_per_pixel=72_000),
+    *picture_cases(
+        "resnetv2_18",
+        resnetv2_18,
+        RECIPES,
+        tuned=TUNED,
+        flops_per_pixel=72_000,
+        longer={200: 6},
+    ),
     *picture_cases(
         "resnetv2_50",
         resnetv2_50,
@@ -71,6 +78,7 @@ CASES = [
         },
         tuned=TUNED,
         flops_per_pixel=163_000,
+        longer={200: 8},
         original={"test_accuracy": 0.0, "test_loss": 5.3685, "epoch_seconds": 200},
     ),
 ]

@@ -45,7 +45,7 @@ def training_to_plain(training: Training) -> dict[str, Any]:
     """Return what is trained as JSON-ready data; two trainings are equal where these are."""
     data, task = training.data, training.task
     (build, filled_in), (opens, given) = unwrapped(training.build), unwrapped(data.open)
-    roots = [*functions_in((training.build, data.open, state_of(task))), type(task)]
+    nets = [*functions_in((training.build, state_of(task))), type(task)]
     return {
         "model": training.model,
         "build": plain_function(build, "build"),
@@ -57,7 +57,7 @@ def training_to_plain(training: Training) -> dict[str, Any]:
         "open": plain_function(opens, "data.open"),
         "data": plain_of({**given, **data.arguments}, "an argument of data"),
         "start": training.start,
-        "code": code_of(*roots),
+        "code": code_of(nets, sources=functions_in(data.open)),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from pytest_amlnn.case import Case
 from pytest_amlnn.data import Data, DataError, Source, Weights
+from pytest_amlnn.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,3 +45,21 @@ class Job:
 def rebuilt(fields: Mapping[str, Any]) -> Job:
     """Return the job with these fields."""
     return Job(**fields)
+
+
+def job_of(
+    case: Case, data: Data | None, weights: Weights | None, name: str, options: Options
+) -> Job:
+    """Return what an engine is given: by default the case's own data, where they lie here."""
+    own = case.training.data
+    return Job(
+        case=case,
+        id=name,
+        seeds=tuple(options.seeds_of(case.repeats)),
+        data=own.at(options.data.get(own.name)) if data is None else data,
+        out=options.out,
+        device=options.device,
+        facts={"profile": options.profile, "engine": "inline"},
+        weights=weights,
+        contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
+    )

@@ -146,6 +146,11 @@ def default_out(config: pytest.Config, resume: bool) -> Path:
     return (store.newest(home) if resume else None) or home / f"{now}-{os.getpid()}"
 
 
+def is_parallel(config: pytest.Config) -> bool:
+    """Return whether this process deals tests to workers of pytest-xdist."""
+    return not workerinput(config) and config.getoption("dist", "no") != "no"
+
+
 def workerinput(config: pytest.Config) -> dict[str, Any]:
     """Return what the controller told this worker of pytest-xdist; empty elsewhere."""
     return getattr(config, "workerinput", {})

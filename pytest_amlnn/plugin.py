@@ -6,7 +6,6 @@ run of the environment that it is installed in.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,18 +16,25 @@ from pytest_amlnn import collection, disk, hooks, report, store, workers
 from pytest_amlnn import gate as gates
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.identity import IdentityError
-from pytest_amlnn.interrupts import TERMINATED, end_like_an_interrupt, uninterrupted
-from pytest_amlnn.job import Job
+from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
     OptionError,
     Options,
     add_options,
     check_surroundings,
+    is_parallel,
     read_options,
     workerinput,
 )
 from pytest_amlnn.result import FINISHED, Result, Run
-from pytest_amlnn.session import KEY, Session, session_of
+from pytest_amlnn.session import (
+    KEY,
+    TERMINATED,
+    Session,
+    end_like_an_interrupt,
+    session_of,
+    uninterrupted,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -44,9 +50,8 @@ ERRORS = (
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Let conftest.py files speak for their datasets, and pytest-xdist for its workers."""
+    """Let conftest.py files speak for their datasets."""
     pluginmanager.add_hookspecs(hooks)
-    pluginmanager.register(workers, "amlnn-workers")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -66,6 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "amlnn_cases(package, family): parametrize `case` over the package's cases of this"
         " family in the profile at hand",
     )
+    if is_parallel(config):
+        config.pluginmanager.register(workers, "amlnn-workers")
     try:
         options = read_options(config)
         if not workerinput(config):
@@ -185,24 +192,6 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         return result
 
     return train_case
-
-
-def job_of(
-    case: Case, data: Data | None, weights: Weights | None, name: str, options: Options
-) -> Job:
-    """Return what an engine is given: by default the case's own data, where they lie here."""
-    own = case.training.data
-    return Job(
-        case=case,
-        id=name,
-        seeds=tuple(options.seeds_of(case.repeats)),
-        data=own.at(options.data.get(own.name)) if data is None else data,
-        out=options.out,
-        device=options.device,
-        facts={"profile": options.profile, "engine": "inline"},
-        weights=weights,
-        contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
-    )
 
 
 def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:

@@ -56,15 +56,23 @@ class Module:
     others: list[Statement] = field(default_factory=list)
 
 
-def code_of(*roots: Any) -> dict[str, str]:
+def code_of(roots: Iterable[Any], *, sources: Iterable[Any] = ()) -> dict[str, str]:
     """Return the SHA-256 of the code that functions and classes reach, by module.
 
-    Of an installed package it is the version, by the package's name.
+    Of an installed package that `roots` reach it is the version, by the package's name. What
+    `sources` give is compared by a digest of its own, so their packages may change.
     """
+    (own, versions), (others, _) = reached([*roots]), reached([*sources])
+    modules = {*own, *others}
+    return versions | {name: digest(own[name] | others[name]) for name in modules}
+
+
+def reached(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]:
+    """Return the statements that are reached, by module, and the packages' versions."""
     waiting = [place_of(root) for root in roots]
     seen: set[Place] = set()
-    reached: defaultdict[str, set[str]] = defaultdict(set)
-    found: dict[str, str] = {}
+    texts: defaultdict[str, set[str]] = defaultdict(set)
+    versions: dict[str, str] = {}
     while waiting:
         place = waiting.pop()
         if place in seen:
@@ -73,15 +81,15 @@ def code_of(*roots: Any) -> dict[str, str]:
         name, wanted = place
         file = file_of(name)
         if file is None:
-            found |= version_of(name)
+            versions |= version_of(name)
             continue
         module = parsed(name, file, file.stat().st_mtime_ns)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
-            reached[name].add(statement.text)
+            texts[name].add(statement.text)
             used |= {*statement.names}
         waiting += places(name, module, used)
-    return found | {name: digest(texts) for name, texts in reached.items()}
+    return texts, versions
 
 
 def place_of(root: Any) -> Place:

@@ -97,13 +97,13 @@ def claim(folder: Path, *, resume: bool = False) -> None:
     Raises StoreError where the folder holds another sweep, unless that is resumed, or
     cannot be written to.
     """
-    if (folder / PLAN).exists() and not resume:
-        raise StoreError(
-            f"--amlnn-out {folder} holds another sweep; go on with it by --amlnn-resume,"
-            " name a new folder, or remove it"
-        )
     if (folder / PLAN).exists() and (schema := load_plan(folder)["schema"]) != SCHEMA:
         raise StoreError(f"--amlnn-out {folder} {other_schema(schema, folder)}")
+    if (folder / PLAN).exists() and not resume:
+        raise StoreError(
+            f"--amlnn-out {folder} holds another sweep; resume it by --amlnn-resume, name a new"
+            " folder, or remove it"
+        )
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     probe = folder / f".probe.{os.getpid()}"
     try:

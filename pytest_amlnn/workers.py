@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from pytest_amlnn import disk, store
-from pytest_amlnn.interrupts import end_like_an_interrupt
-from pytest_amlnn.session import session_of
+from pytest_amlnn.session import end_like_an_interrupt, session_of
 
 RERUNS = 2
 """Times that a case is run again whose worker died."""

@@ -86,7 +86,7 @@ class Package:
 
     def code(self, *roots: Any) -> dict[str, str]:
         """Give the digests of what `build` or other roots reach, by module."""
-        found = code_of(*(roots or [self.build]))
+        found = code_of(roots or [self.build])
         return {name.removeprefix(f"{self.name}."): text for name, text in found.items()}
 
 
@@ -331,7 +331,7 @@ def test_python_itself_and_the_engine_do_not_count(package):
 
 def test_tasks_count():
     """A loss and a score are part of what is trained, so their modules are followed."""
-    found = code_of(Classification)
+    found = code_of([Classification])
 
     assert found.keys() >= {
         "pytest_amlnn.tasks",
@@ -345,4 +345,4 @@ def test_tasks_count():
 @pytest.mark.parametrize("root", [len, list, partial, [].append, Path.exists])
 def test_what_has_no_code_of_ours_has_no_digest(root):
     """Functions and classes of Python itself are named by the record, and not read."""
-    assert code_of(root) == {}
+    assert code_of([root]) == {}

@@ -19,7 +19,7 @@ from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
 from pytest_amlnn.gate import Limit
 from pytest_amlnn.metrics import COMMON
-from pytest_amlnn.report.tables import document, tables
+from pytest_amlnn.report.sweep import document, tables
 from pytest_amlnn.report.text import fitted, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.statistics import spread

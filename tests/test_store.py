@@ -137,7 +137,7 @@ def test_files_of_the_user_are_left_alone(tmp_path):
 def test_other_sweep_is_refused(tmp_path):
     """A folder that holds a sweep is named with a way out, and not touched."""
     store.save_plan(tmp_path, {"cases": []})
-    with pytest.raises(StoreError, match="another sweep; go on with it by --amlnn-resume"):
+    with pytest.raises(StoreError, match="another sweep; resume it by --amlnn-resume"):
         store.claim(tmp_path)
 
     assert store.load_plan(tmp_path) == {"schema": 2, "cases": []}

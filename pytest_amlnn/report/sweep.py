@@ -1,14 +1,17 @@
-"""What a run directory holds, read and judged: all that a report may tell."""
+"""What a run directory holds, read, judged, and put into tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import store
-from pytest_amlnn.gate import Limit, Verdict, judge
+from pytest_amlnn.comparison import paired
+from pytest_amlnn.gate import PASSED, Limit, Verdict, judge
+from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
+from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather
 
 
@@ -72,3 +75,169 @@ def lacking(plan: Mapping[str, Any], results: list[Result]) -> dict[str, list[in
         for case in plan["cases"]
     }
     return {id: seeds for id, seeds in found.items() if seeds}
+
+
+# tables
+
+INTERVALS = (
+    "Intervals are 95 %: Student's t over the seeds; Wilson's over the test examples where one"
+    " run is all there is."
+)
+ORIGINAL = (
+    "An original loss is in min-max-scaled units of another series, so it stands there for the"
+    " record only."
+)
+
+Named = tuple[str, Callable[[Result, Sweep], Cell]]
+"""A column's head, and its cell in the row of a result."""
+
+BEFORE: tuple[Named, ...] = (
+    ("model", lambda result, sweep: words(result.training["model"])),
+    ("init", lambda result, sweep: words(result.training["start"])),
+    ("size", lambda result, sweep: words(f"{result.case['size']:,}")),
+    ("variant", lambda result, sweep: words(result.case["variant"])),
+)
+"""Columns of every table, before those of the task."""
+
+AFTER: tuple[Named, ...] = (
+    ("seeds", lambda result, sweep: words(str(len(result.runs)))),
+    ("status", lambda result, sweep: words(trouble(sweep.status(result)))),
+    ("gate", lambda result, sweep: words(sweep.verdicts[result.id].name or "")),
+    ("original", lambda result, sweep: words(original(result.case["reference"]))),
+)
+"""Columns of every table, after those of the task and of all runs."""
+ESSENTIAL = frozenset({"model", "size", "variant", "status", "gate"})
+
+
+def document(sweep: Sweep) -> Document:
+    """Return the whole report."""
+    facts = sweep.environment
+    notices = (
+        ("Limits not kept", unkept(sweep)),
+        ("Runs in trouble", [line for result in sweep.results for line in result.troubles]),
+        ("Skipped", [f"{case['id']}: {case['reason']}" for case in sweep.skipped]),
+        ("Missing", [f"{case['id']}: {case['reason']}" for case in sweep.missing]),
+    )
+    found = tables(sweep)
+    heads = {head for table in found for head in table.heads}
+    return Document(
+        title=f"Profile {sweep.plan['options']['profile']}",
+        machine=machine(facts) if facts else "",
+        datasets=tuple(dataset(*pair) for pair in facts.get("datasets", {}).items()),
+        tables=tuple(found),
+        notices=tuple(Notice(title=t, lines=tuple(lines)) for t, lines in notices if lines),
+        notes=tuple(notes(sweep.results, heads)),
+    )
+
+
+def tables(sweep: Sweep) -> list[Table]:
+    """Return a table for each family and dataset, in the order in which they come."""
+    kinds: dict[tuple[str, str], list[Result]] = {}
+    for result in sweep.results:
+        kind = (result.case["family"], result.training["dataset"])
+        kinds.setdefault(kind, []).append(result)
+    return [table(f"{kind[0]} on {kind[1]}", results, sweep) for kind, results in kinds.items()]
+
+
+def table(title: str, results: list[Result], sweep: Sweep) -> Table:
+    """Return results as rows, by size, then by model; a task's columns are its first case's."""
+    ordered = sorted(results, key=lambda r: (r.case["size"], r.training["model"], r.id))
+    columns = [*ordered[0].columns, *(metric for metric in COMMON if metric.head)]
+    middle: list[Named] = [(column.head, cell_maker(column)) for column in columns]
+    cells = {
+        head: [make(result, sweep) for result in ordered]
+        for head, make in (*BEFORE, *middle, *AFTER)
+    }
+    shown = {head: column for head, column in cells.items() if not all(c.empty for c in column)}
+    return Table(
+        title=title,
+        heads=tuple(shown),
+        rows=tuple(zip(*shown.values(), strict=True)),
+        essential=ESSENTIAL | {column.head for column in columns if column.essential},
+    )
+
+
+def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:
+    """Return what makes a column's cell in the row of a result."""
+    if isinstance(column, Paired):
+        return lambda result, sweep: comparison_cell(column, result)
+    return lambda result, sweep: metric_cell(column, result)
+
+
+def metric_cell(metric: Metric, result: Result) -> Cell:
+    """Return a metric's mean; nothing where a case does not have it, such as a start."""
+    spread = result.spread(metric)
+    unknown = all(value is None for value in spread.runs)
+    expected = result.status != FINISHED and not metric.name.startswith("start_")
+    if unknown and not expected:
+        return Cell()
+    return Cell(
+        spread=spread,
+        format=metric.format,
+        scale=100.0 if metric.share else 1.0,
+        interval=metric.interval,
+    )
+
+
+def comparison_cell(column: Paired, result: Result) -> Cell:
+    """Return two metrics of a case compared seed by seed; nothing where either is not there."""
+    ours, theirs = (
+        [run.value(name) for run in result.runs] for name in (column.metric, column.other)
+    )
+    if all(value is None for value in theirs) or (column.by == "difference" and None in ours):
+        return Cell()
+    metric = result.known[column.metric]
+    better = "lower" if metric.better == "lower" else "higher"
+    found = paired(ours, theirs, by=column.by, better=better)  # type: ignore[arg-type]
+    return Cell(
+        spread=found.spread,
+        format=column.format,
+        scale=100.0 if column.share else 1.0,
+        interval=True,
+        words=found.word if column.ranked else "",
+    )
+
+
+def words(text: str) -> Cell:
+    """Return a cell of words."""
+    return Cell(words=text)
+
+
+def trouble(status: str) -> str:
+    """Return a status unless it is the one that is expected."""
+    return "" if status == FINISHED else status
+
+
+def original(reference: Mapping[str, Any]) -> str:
+    """Return what the original report gives for the same model and size."""
+    if "test_accuracy" in reference:
+        return f"{100 * reference['test_accuracy']:.2f} %"
+    return f"loss {reference['scaled_loss']:g}" if "scaled_loss" in reference else ""
+
+
+def unkept(sweep: Sweep) -> list[str]:
+    """Return a line for each limit that was not kept."""
+    verdicts = [sweep.verdicts[result.id] for result in sweep.results]
+    return [str(j) for v in verdicts for j in v.judgements if j.verdict != PASSED]
+
+
+def notes(results: Iterable[Result], heads: set[str]) -> list[str]:
+    """Return the sentences that explain the columns that are there, each once."""
+    columns = [column for result in results for column in result.columns]
+    said = [c.sentence for c in (*COMMON, *columns) if c.sentence and c.head in heads]
+    return [INTERVALS, *dict.fromkeys(said), *([ORIGINAL] if "original" in heads else [])]
+
+
+def machine(facts: Mapping[str, Any]) -> str:
+    """Return what the sweep ran on, in a line."""
+    packages = facts["packages"]
+    return (
+        f"{facts['accelerator'] or facts['processor']}, {facts['cores']} cores,"
+        f" Python {facts['python']}, torch {packages['torch']}, timm {packages['timm']}"
+    )
+
+
+def dataset(name: str, facts: Mapping[str, Any]) -> str:
+    """Return a dataset's name, counts and digest, in a line."""
+    counts = ", ".join(f"{n:,} {split}" for split, n in facts.get("counts", {}).items())
+    return f"{name}: {counts}; digest {str(facts.get('digest'))[:12]}"

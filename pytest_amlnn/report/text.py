@@ -8,8 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from pytest_amlnn.report.sweep import Sweep
-from pytest_amlnn.report.tables import document, tables
+from pytest_amlnn.report.sweep import Sweep, document, tables
 from pytest_amlnn.report.values import Cell, Document, Table
 
 Section = tuple[str, list[str], dict[str, Any]]

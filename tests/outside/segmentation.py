@@ -14,7 +14,7 @@ BACKGROUND = Metric(name="background", better="neither", head="all background %"
 
 
 class Segmentation(Task):
-    """A net maps (n, 1, side, side) to (n, 2, side, side); targets are int64 (n, side, side)."""
+    """A net maps (n, 1, side, side) to (n, 2, side, side); targets are (n, side, side)."""
 
     name = "segmentation"
     metrics = (PIXELS, OVERLAP)
