@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+
+# before torch is loaded: threads that wait sleep, so that two trainings share two cores well
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sweeps
+import torch
 from forked_workers import fork_workers
 from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
@@ -61,8 +66,11 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_leases(tmp_path_factory) -> Iterator[None]:
-    """No test waits for the cores of a training outside, or of another worker's test."""
-    place = str(tmp_path_factory.mktemp("leases"))
+    """Tests wait for each other's cores, not for those of a training outside."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "leases"
+    folder.mkdir(exist_ok=True)
+    place = str(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", place)
         patch.setattr("tempfile.tempdir", place)
@@ -75,6 +83,7 @@ def _torch_is_loaded(_own_leases):
 
     pytest run inside a test forgets what it imported, and torch cannot be imported twice.
     """
+    torch.set_num_threads(1)  # what needs more asks for it
     trained(small_case(epochs=1))
 
 

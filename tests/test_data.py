@@ -304,7 +304,7 @@ def archive(tmp_path_factory) -> Path:
     return write(tmp_path_factory.mktemp("archive"), "zip", original())
 
 
-def job_of(case: Case, data: Any, out: Path) -> Job:
+def as_job(case: Case, data: Any, out: Path) -> Job:
     """Return what an engine is given of a case."""
     return Job(case=case, id=f"test[{case}]", seeds=(1, 2), data=data, out=out, device="cpu")
 
@@ -313,7 +313,7 @@ def test_jobs_of_the_whole_collection_are_computed_anywhere(archive, tmp_path):
     """A process that imports nothing but pickle has all cases, and opens the same data."""
     small = tiny_imagenet.source(size=12, classes=3, validation=2).at(str(archive))
     jobs = [
-        job_of(case, small if case.training.data.placed else case.training.data, tmp_path)
+        as_job(case, small if case.training.data.placed else case.training.data, tmp_path)
         for case in CASES
     ]
     sent, back = tmp_path / "jobs", tmp_path / "opened"
@@ -330,7 +330,7 @@ def test_jobs_of_the_whole_collection_are_computed_anywhere(archive, tmp_path):
 def test_job_comes_back_as_it_was(tmp_path):
     """What is sent is what arrives, field by field."""
     (case, *_) = CASES
-    job = job_of(case, case.training.data, tmp_path)
+    job = as_job(case, case.training.data, tmp_path)
     other = pickle.loads(pickle.dumps(job))  # noqa: S301 - our own
 
     assert {**vars(other), "case": str(other.case)} == {**vars(job), "case": str(case)}
@@ -342,7 +342,7 @@ def test_job_comes_back_as_it_was(tmp_path):
 def test_job_whose_data_are_a_function_stays_here(data, tmp_path):
     """It is refused in words when it is to be sent to another process."""
     with pytest.raises(DataError) as error:
-        pickle.dumps(job_of(small_case(), data, tmp_path))
+        pickle.dumps(as_job(small_case(), data, tmp_path))
 
     assert str(error.value) == (
         "test[linear]: its data are given as a function, which stays in this process; give the"

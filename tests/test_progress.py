@@ -185,6 +185,20 @@ def test_lines_are_seconds_apart(clock):
     assert "validation 4" in written[-1]
 
 
+def test_line_waits_for_all_seeds(clock):
+    """Of seeds that are trained at once a line holds the same epoch, after the last one's."""
+    written: list[str] = []
+    with Lines(tally(clock), written.append) as shown:
+        shown.step([0, 1], 1, 1, 1, 10)
+        clock.now += progress.SECONDS_BETWEEN_LINES
+        shown.epoch(0, [epoch_of(1.0, 2.0)])
+        before = [*written]
+        shown.epoch(1, [epoch_of(3.0, 4.0)])
+
+    assert before == []
+    assert ["loss 1 3, validation 2 4" in line for line in written] == [True]
+
+
 def test_note_is_a_line_of_its_own(clock):
     """What is out of the ordinary is said at once, with case and seed."""
     written: list[str] = []
