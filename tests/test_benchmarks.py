@@ -67,17 +67,17 @@ def test_pictures_are_skipped_with_the_command_that_gets_them():
     assert "amlnn fetch tiny-imagenet" in result.stdout
 
 
-@pytest.mark.parametrize("case", [c for c in QUICK if c.size >= 600], ids=str)
-def test_every_model_has_a_limit(case):
-    """`pytest benchmarks` is a gate on every model, on its accuracy or its efficiency."""
+@pytest.mark.parametrize("case", QUICK, ids=str)
+def test_every_case_has_a_limit(case):
+    """`pytest benchmarks` is a gate on every case, on its accuracy or its efficiency."""
     metric = "test_accuracy" if case.family == "cnn" else "efficiency"
 
     assert (f"test_{case.family}[{case}]", metric) in LIMITS
 
 
-@pytest.mark.parametrize("case", [c for c in QUICK if c.size == 600], ids=str)
+@pytest.mark.parametrize("case", [c for c in QUICK if c.family == "cnn"], ids=str)
 def test_net_at_chance_is_not_green(case):
-    """At the larger size, each net's limit lies above chance beyond its interval."""
+    """At both sizes each net's limit lies above chance, beyond its interval."""
     classes = int(case.training.data.arguments["classes"])
     _, high = wilson(1 / classes, classes * shapes.TEST_PER_CLASS)
 
