@@ -206,14 +206,20 @@ def check_splits(splits: Splits) -> None:
 
 def check_split(name: str, split: Split) -> None:
     """Refuse a split whose parts do not fit together; `name` is for the message."""
+    import numpy as np
+
+    for part in ("inputs", "rows", "targets"):
+        if not isinstance(getattr(split, part), np.ndarray):
+            kind = type(getattr(split, part)).__name__
+            raise DataError(f"{name} split: {part} are a {kind}, needs a numpy array")
     count = len(split.rows)
     if not count:
         raise DataError(f"{name} split: it has no examples")
     for part in ("targets", "names"):
         if len(getattr(split, part)) != count:
             raise DataError(
-                f"{name} split: {count} rows, but {len(getattr(split, part))} {part}; it needs"
-                " one for each row"
+                f"{name} split: it has {count} rows and {len(getattr(split, part))} of {part};"
+                " it needs one for each row"
             )
     if split.rows.dtype.kind not in "iu":
         raise DataError(f"{name} split: rows are {split.rows.dtype}, needs integers")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_amlnn.case import Case
-from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.device import Clock, Spent
 from pytest_amlnn.graphs import capture_training_pass
 from pytest_amlnn.identity import identity_of
@@ -28,6 +28,7 @@ from pytest_amlnn.steps import (
     norms_of,
     precise,
     seed_of,
+    steps_in_epoch,
 )
 from pytest_amlnn.tasks import Scored
 
@@ -75,6 +76,7 @@ def set_up(
     with clock.part("prepare", spent):
         splits = data(run.seed)
         task.check(splits, recipe)
+        check_steps(len(splits.train), recipe)
         feeds = [
             task.feed(split, splits, recipe, device)
             for split in (splits.train, splits.validation, splits.test)
@@ -102,6 +104,15 @@ def set_up(
             inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
             state.forward = capture_training_pass(state.net, inputs)
     return setup
+
+
+def check_steps(examples: int, recipe: Recipe) -> None:
+    """Refuse a training split that makes no batch; DataError."""
+    if not steps_in_epoch(examples, recipe):
+        raise DataError(
+            f"train split: {examples} example makes no batch of {recipe.batch_size}: a batch of"
+            " one is left out, since norms need two"
+        )
 
 
 def fresh_state(

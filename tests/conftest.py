@@ -108,7 +108,11 @@ def benchmarks(pytester: pytest.Pytester, monkeypatch) -> pytest.Pytester:
 
 
 @pytest.fixture(
-    params=[(), ("-n", "0"), pytest.param(("-n", "2"), marks=[pytest.mark.xdist])],
+    params=[
+        (),
+        pytest.param(("-n", "0"), marks=[pytest.mark.slow]),
+        pytest.param(("-n", "2"), marks=[pytest.mark.slow, pytest.mark.xdist]),
+    ],
     ids=["plain", "n0", "n2"],
 )
 def run(request, benchmarks, monkeypatch) -> Callable[..., pytest.RunResult]:

@@ -86,6 +86,12 @@ class Zygote:
         assert self.process.stdout
         return json.loads(self.process.stdout.readline())
 
+    def pytest(self, *arguments: str, folder: Path, output: Path) -> tuple[int, str]:
+        """Run pytest in a folder to its end; return exit status and output."""
+        request = {"arguments": arguments, "folder": str(folder), "output": str(output)}
+        status = self.ask({"wait": self.ask(request)})
+        return status, output.read_text()
+
     def close(self) -> None:
         """End it; what it forked goes on."""
         self.process.communicate()

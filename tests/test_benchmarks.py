@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,15 +29,15 @@ QUICK = [
 """What is collected where no data are named."""
 
 
-def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def pytest_run(zygote, tmp_path) -> Callable[..., tuple[int, str]]:
     """Run pytest on this repository's benchmarks in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "benchmarks", "-p", "no:cacheprovider", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run(*arguments: str) -> tuple[int, str]:
+        given = ("benchmarks", "-p", "no:cacheprovider", *arguments)
+        return zygote.pytest(*given, folder=ROOT, output=tmp_path / "output.txt")
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -52,19 +51,19 @@ def pytest_run(*arguments: str) -> subprocess.CompletedProcess[str]:
         (("--amlnn-profile=full", "-k", "rnn"), 144),
     ],
 )
-def test_families_and_cases_are_selected_by_name(arguments, count):
+def test_families_and_cases_are_selected_by_name(pytest_run, arguments, count):
     """-k picks a family or one case, in every profile."""
-    shown = pytest_run("--collect-only", "-q", *arguments).stdout.splitlines()
+    _, shown = pytest_run("--collect-only", "-q", *arguments)
 
-    assert len([line for line in shown if "::test_" in line]) == count
+    assert len([line for line in shown.splitlines() if "::test_" in line]) == count
 
 
-def test_pictures_are_skipped_with_the_command_that_gets_them():
+def test_pictures_are_skipped_with_the_command_that_gets_them(pytest_run):
     """Without Tiny ImageNet, the seed profile's nets are skipped and say how to get it."""
-    result = pytest_run("--amlnn-profile=seed", "-k", "cnn and vgg11")
+    status, shown = pytest_run("--amlnn-profile=seed", "-k", "cnn and vgg11")
 
-    assert result.returncode == 0
-    assert "amlnn fetch tiny-imagenet" in result.stdout
+    assert status == 0
+    assert "amlnn fetch tiny-imagenet" in shown
 
 
 @pytest.mark.parametrize("case", QUICK, ids=str)
@@ -112,42 +111,38 @@ def test_logistic_regression_stays_below_a_small_net():
 
 
 @pytest.mark.slow
-def test_suite_is_green_as_it_is(tmp_path):
+def test_suite_is_green_as_it_is(pytest_run, tmp_path):
     """One case of each family keeps its limits, and the report is complete."""
-    result = pytest_run(
+    status, shown = pytest_run(
         "-k", "resnetv2_18 and 600 or lstm-3000", f"--amlnn-out={tmp_path / 'out'}"
     )
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
 
-    assert result.returncode == 0, result.stdout
+    assert status == 0, shown
     assert {case["gate"]["verdict"] for case in plain["cases"]} == {"passed"}
     assert len(plain["cases"]) == 2
 
 
 @pytest.mark.slow
-def test_broken_recipes_turn_the_suite_red(tmp_path):
+def test_broken_recipes_turn_the_suite_red(pytest_run, tmp_path):
     """With learning rates of 0, cases of both families fail with case and numbers."""
-    result = pytest_run(
+    status, shown = pytest_run(
         "-p",
         "broken_recipes",
-        "-o",
-        "pythonpath=tests",
         "-k",
         "resnetv2_18-random-shapes-600 or lstm-1000",
         f"--amlnn-out={tmp_path / 'out'}",
     )
 
-    assert result.returncode == 1
-    assert (
-        "test_cnn[resnetv2_18-random-shapes-600]: regressed: test_accuracy is" in result.stdout
-    )
-    assert "test_rnn[lstm-1000]: regressed: efficiency is" in result.stdout
+    assert status == 1
+    assert "test_cnn[resnetv2_18-random-shapes-600]: regressed: test_accuracy is" in shown
+    assert "test_rnn[lstm-1000]: regressed: efficiency is" in shown
 
 
 @pytest.mark.slow
-def test_quick_profile_trains_on_the_real_archive(real_archive, tmp_path):
+def test_quick_profile_trains_on_the_real_archive(pytest_run, real_archive, tmp_path):
     """With --amlnn-data the ids, the record and the pictures are Tiny ImageNet's."""
-    result = pytest_run(
+    status, shown = pytest_run(
         "-k",
         "efficientnet_lite0 and 200",
         f"--amlnn-data={real_archive}",
@@ -156,7 +151,7 @@ def test_quick_profile_trains_on_the_real_archive(real_archive, tmp_path):
     plain = json.loads((tmp_path / "out" / "summary.json").read_text())
     (case,) = plain["cases"]
 
-    assert result.returncode == 0, result.stdout
+    assert status == 0, shown
     assert case["id"] == "test_cnn[efficientnet_lite0-random-200]"
     assert case["dataset"] == "tiny-imagenet"
     assert plain["environment"]["datasets"]["tiny-imagenet"]["counts"]["test"] > 0

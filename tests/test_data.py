@@ -128,10 +128,10 @@ ANY = {
     ),
     "no targets": (
         {"targets": LABELS[:0]},
-        "60 rows, but 0 targets; it needs one for each row",
+        "it has 60 rows and 0 of targets; it needs one for each row",
     ),
-    "one target less": ({"targets": LABELS[:-1]}, "60 rows, but 59 targets"),
-    "one name for all": ({"names": ["a picture"]}, "60 rows, but 1 names"),
+    "one target less": ({"targets": LABELS[:-1]}, "it has 60 rows and 59 of targets"),
+    "one name for all": ({"names": ["a picture"]}, "it has 60 rows and 1 of names"),
     "a name twice": (
         {"names": [f"{i % 59}.png" for i in range(60)]},
         "two examples are named 0.png; names must differ",
@@ -142,6 +142,7 @@ ANY = {
     ),
     "a row from the end": ({"rows": np.arange(-1, 59)}, "row -1 is none of the inputs' rows"),
     "rows of floats": ({"rows": np.arange(60.0)}, "rows are float64, needs integers"),
+    "rows in a list": ({"rows": [*range(60)]}, "rows are a list, needs a numpy array"),
     "a mask of rows": ({"rows": np.ones(60, bool)}, "rows are bool, needs integers"),
 }
 
@@ -309,6 +310,7 @@ def as_job(case: Case, data: Any, out: Path) -> Job:
     return Job(case=case, id=f"test[{case}]", seeds=(1, 2), data=data, out=out, device="cpu")
 
 
+@pytest.mark.slow
 def test_jobs_of_the_whole_collection_are_computed_anywhere(archive, tmp_path):
     """A process that imports nothing but pickle has all cases, and opens the same data."""
     small = tiny_imagenet.source(size=12, classes=3, validation=2).at(str(archive))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
@@ -200,6 +198,7 @@ def test_limit_on_a_left_out_case_is_no_error(benchmarks):
     result.assert_outcomes(passed=1, deselected=1)
 
 
+@pytest.mark.slow
 def test_recipe_broken_on_purpose_turns_the_suite_red(pytester, benchmarks):
     """A learning rate of 0 misses the limit that the whole recipe keeps."""
     benchmarks.makepyfile(
@@ -450,17 +449,14 @@ def test_plugin_is_silent_where_there_is_no_case(pytester):
     assert not (pytester.path / ".amlnn").exists()
 
 
-def test_fixtures_are_documented():
+@pytest.mark.slow
+def test_fixtures_are_documented(zygote, tmp_path):
     """`pytest --fixtures benchmarks` shows each fixture of the interface with a docstring."""
     root = Path(__file__).parent.parent
-    shown = subprocess.run(
-        [sys.executable, "-m", "pytest", "--fixtures", "benchmarks", "-p", "no:cacheprovider"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    asked = ("--fixtures", "benchmarks", "-p", "no:cacheprovider")
+    _, shown = zygote.pytest(*asked, folder=root, output=tmp_path / "output.txt")
+    lines = shown.splitlines()
 
     for name in ("device", "tiny_imagenet", "series", "train", "gate"):
-        line = next(i for i, text in enumerate(shown.splitlines()) if text.startswith(name))
-        assert "no docstring" not in shown.splitlines()[line + 1]
+        line = next(i for i, text in enumerate(lines) if text.startswith(name))
+        assert "no docstring" not in lines[line + 1]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from small_cases import CPU, SIDE, pictures_net, small_case, squares, trained
 from torch import Tensor, nn
 
-from pytest_amlnn import CLASSIFICATION
+from pytest_amlnn import CLASSIFICATION, DataError
 from pytest_amlnn.preparation import refresh_norms, shuffled_indices, standardise
 from pytest_amlnn.steps import EVALUATION_BATCH, Feed
 
@@ -124,3 +125,17 @@ def test_recipe_has_norms_refreshed():
         mean = torch.tensor((pixels / 127.5 - 1).mean((0, 1, 2))).float()
 
         assert torch.allclose(nets[0][0].running_mean, mean, atol=1e-4) == refreshed
+
+
+def test_split_of_one_example_is_refused():
+    """A training split that makes no batch is named before anything is trained."""
+    splits = squares()(0)
+    one = replace(
+        splits.train,
+        rows=splits.train.rows[:1],
+        targets=splits.train.targets[:1],
+        names=splits.train.names[:1],
+    )
+
+    with pytest.raises(DataError, match="train split: 1 example makes no batch of 32"):
+        trained(small_case(), lambda seed: replace(splits, train=one))

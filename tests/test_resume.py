@@ -54,6 +54,7 @@ def test_finished_runs_are_kept(repository):
     assert json.loads((out / "summary.json").read_text()) == first
 
 
+@pytest.mark.slow
 def test_case_whose_data_are_gone_is_missing(repository):
     """A case that was to be run, and cannot be when the sweep is resumed, is not skipped."""
     repository.run("-k", "two")
@@ -91,6 +92,7 @@ def test_removed_case_is_trained_afresh(repository):
     }
 
 
+@pytest.mark.slow
 def test_more_seeds_can_be_added(repository):
     """Seeds that are there are kept, those that are asked for besides are trained."""
     out = repository.folder / "out"
@@ -103,6 +105,7 @@ def test_more_seeds_can_be_added(repository):
     assert [case["seeds"] for case in summary["cases"]] == [[0, 1, 2], [0, 1, 2]]
 
 
+@pytest.mark.slow
 def test_fewer_seeds_do_not_hide_the_rest(repository):
     """Seeds that were planned stay planned when a sweep is resumed with fewer of them."""
     out = repository.folder / "out"
@@ -129,7 +132,12 @@ def test_part_of_a_sweep_does_not_hide_the_rest(repository):
     ("before", "after", "words"),
     [
         ("learning_rate=0.01", "learning_rate=0.02", "recipe.learning_rate was 0.01, is 0.02"),
-        ("pictures_net, epochs=8", "pictures_net, epochs=9", "recipe.epochs was 8, is 9"),
+        pytest.param(
+            "pictures_net, epochs=8",
+            "pictures_net, epochs=9",
+            "recipe.epochs was 8, is 9",
+            marks=pytest.mark.slow,
+        ),
         (
             "    verdict = gate(train(case, squares()))\n",
             OTHER_DATA,
@@ -179,6 +187,7 @@ def test_nothing_to_resume_starts(repository):
     assert "where 0 runs have ended" in text
 
 
+@pytest.mark.slow
 def test_newest_sweep_is_resumed(repository):
     """Without --amlnn-out the newest run directory of the repository is resumed."""
     home = repository.folder / ".amlnn"
@@ -191,6 +200,7 @@ def test_newest_sweep_is_resumed(repository):
     assert len(list(home.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_crashed_run_gets_another_chance(repository):
     """A run that was given up on is trained again when the sweep is resumed."""
     repository.run("--amlnn-repeats=1")

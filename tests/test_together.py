@@ -84,7 +84,9 @@ def bits_of(run: Run) -> object:
     return lasting(to_plain(run))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["gru", *(pytest.param(k, marks=pytest.mark.slow) for k in ("birnn", "lstm"))]
+)
 def test_no_run_depends_on_which_are_with_it(kind, tmp_path):
     """One, two and three seeds at once, which stop at different epochs: equal bits."""
     case = recurrent(kind)
@@ -104,6 +106,7 @@ def test_no_run_depends_on_which_are_with_it(kind, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
+@pytest.mark.slow
 def test_run_that_goes_on_finds_others_at_other_epochs(tmp_path):
     """Three are cut, one of them lost its checkpoints: together again, each ends as alone."""
     case = recurrent()

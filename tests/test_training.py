@@ -425,6 +425,7 @@ def test_statistics_of_norms_stay_where_the_recipe_says_so(frozen):
     assert not torch.equal(norm.weight, torch.ones(8))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_between_steps(monkeypatch):
     """From one step or one evaluated batch to the next, no more tensors are there.
 

@@ -26,8 +26,11 @@ def main() -> None:
     """Serve requests until stdin ends."""
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
+    import timm  # noqa: F401
+    import torchvision  # noqa: F401
     from small_cases import pictures_net, small_case, trained
 
+    import amlnn_models.vgg  # noqa: F401
     import pytest_amlnn.engines.inline
     import pytest_amlnn.report.text  # noqa: F401
 

@@ -142,7 +142,7 @@ class Classification(Task):
 
     def score(self, split: Split, splits: Pictures, recipe: Recipe) -> ClassificationScore:
         """Return what scores logits (n, classes)."""
-        return ClassificationScore(len(split))
+        return ClassificationScore(len(split), on_cpu=split is splits.test)
 
     def facts(self, splits: Pictures) -> dict[str, Any]:
         """Return what the dataset says of itself, with the classes; words stand elsewhere."""
@@ -184,14 +184,17 @@ class Classification(Task):
 class ClassificationScore:
     """Keeps of each example its loss and its most likely classes."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, on_cpu: bool) -> None:
         from pytest_amlnn.steps import Rows
 
+        self.on_cpu = on_cpu  # so that devices differ in what a net says, not in its loss
         self.losses, self.labels, self.hits = (Rows(count) for _ in range(3))
         self.ranked, self.confidences = (Rows(count) for _ in range(2))
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take in logits (n, classes) and labels (n,)."""
+        if self.on_cpu:
+            outputs, targets = outputs.cpu(), targets.cpu()
         logarithms = outputs.log_softmax(1)
         self.losses.append(logarithms.gather(1, targets[:, None]))
         self.hits.append(outputs.argmax(1) == targets)

@@ -104,6 +104,10 @@ class Forecast(Task):
                 f"series: center is {splits.center}, scale {splits.scale}; needs the mean and"
                 " the standard deviation of the training points, finite and above 0"
             )
+        if splits.naive_error is not None and not splits.naive_error >= 0:  # NaN, too
+            raise DataError(
+                f"series: naive_error is {splits.naive_error}, needs 0 or more, or None"
+            )
         beside = {**splits.forecasts}
         if splits.noise_scale is not None:
             beside["noise_scale"] = splits.noise_scale
