@@ -13,7 +13,7 @@ def pytest_amlnn_check(options: Options) -> None:
     """Check the archive that cases of this profile may be trained on, before any is."""
     given = options.data.get(archive.NAME)
     if given or options.profile != "quick":
-        path = archive.located(given)
+        path = archive.locate(given)
         if path is not None:
             archive.check(path)
     if options.weights:

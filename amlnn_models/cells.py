@@ -112,7 +112,7 @@ class Layer(torch.autograd.Function):
         made.run_back(weights[..., :hidden], carry, outers)
         gradients = [
             part
-            for of_one in made.summed()
+            for of_one in made.weight_gradients()
             for part in (
                 of_one[:, :hidden],
                 of_one[:, hidden],
@@ -122,7 +122,7 @@ class Layer(torch.autograd.Function):
         ]
         inputs = None
         if context.needs_input_grad[0]:
-            found = made.outward(weights[..., hidden + 2 :])[..., :n]
+            found = made.input_gradients(weights[..., hidden + 2 :])[..., :n]
             inputs = sum(in_time_order(found, ways))
         return inputs, None, None, None, *gradients
 
@@ -226,26 +226,26 @@ class Pass:
         """
         raise NotImplementedError
 
-    def prepared(self, weights: Tensor) -> Tensor:
+    def step_matrices(self, weights: Tensor) -> Tensor:
         """Return the matrices that give a step's sums from what it is fed."""
         return torch.bmm(self.factor * weights, self.spread)
 
-    def way_back(self, recurrent: Tensor) -> Tensor:
+    def back_matrices(self, recurrent: Tensor) -> Tensor:
         """Return the matrices that give a state's gradient from the changes after it."""
         return (self.scale * recurrent).mT.contiguous()
 
-    def summed(self) -> Tensor:
+    def weight_gradients(self) -> Tensor:
         """Return the gradients of the weights, the sums over all steps and the batch."""
-        of_fed = torch.bmm(batched(self.fed[:-1]), batched(self.changes.flatten(2, 3)).mT)
+        of_fed = torch.bmm(by_reader(self.fed[:-1]), by_reader(self.changes.flatten(2, 3)).mT)
         return self.scale * torch.bmm(of_fed.mT, self.spread.mT)
 
-    def outward(self, weight: Tensor) -> Tensor:
+    def input_gradients(self, weight: Tensor) -> Tensor:
         """Return the gradients of the inputs (time, readers, features, n)."""
         back: Tensor = (self.scale * weight).mT @ self.changes.flatten(2, 3)
         return back
 
 
-def batched(of_all: Tensor) -> Tensor:
+def by_reader(of_all: Tensor) -> Tensor:
     """Return (time, readers, rows, n) as (readers, rows, time * n)."""
     return of_all.permute(1, 2, 0, 3).flatten(2)
 
@@ -260,7 +260,7 @@ class SimplePass(Pass):
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps."""
-        matrices = self.prepared(weights)
+        matrices = self.step_matrices(weights)
         for feed, state in zip(self.feeds, self.nexts, strict=True):
             torch.bmm(matrices, feed, out=state).sigmoid_()
 
@@ -274,7 +274,7 @@ class SimplePass(Pass):
         """Find all changes."""
         one = torch.ones((), dtype=carry.dtype)
         sigmoid_slope(one, self.after, grad_input=self.factors[:, :, 0])
-        back = self.way_back(recurrent)
+        back = self.back_matrices(recurrent)
         for (factor, change), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
@@ -308,7 +308,7 @@ class GatedPass(Pass):
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps."""
-        hidden, matrices = self.hidden, self.prepared(weights)
+        hidden, matrices = self.hidden, self.step_matrices(weights)
         fresh = 2 * weights[:, 2 * hidden :, hidden + 1 :]
         of_inputs = self.fed[:-1, :, hidden:].flatten(0, 1)
         fresh = fresh.repeat(len(self.steps), 1, 1)
@@ -337,24 +337,24 @@ class GatedPass(Pass):
         torch.mul(by_new, self.reset_part, out=scratch)
         sigmoid_slope(scratch, self.reset, grad_input=by_reset)
         torch.mul(by_new, self.reset, out=by_part)
-        back, carried = self.way_back(recurrent), carry.unsqueeze(1)
+        back, carried = self.back_matrices(recurrent), carry.unsqueeze(1)
         for (factors, changes, gates, update), other in zip(self.views, outer, strict=True):
             if other is not None:
                 carry.add_(other)
             torch.mul(factors, carried, out=changes)
             carry.mul_(update).baddbmm_(back, gates)
 
-    def summed(self) -> Tensor:
+    def weight_gradients(self) -> Tensor:
         """Return the gradients of the weights; those of the new state come by two ways."""
         hidden = self.hidden
-        fed, changes = batched(self.fed[:-1]), batched(self.changes.flatten(2, 3))
+        fed, changes = by_reader(self.fed[:-1]), by_reader(self.changes.flatten(2, 3))
         of_fed = torch.bmm(fed, changes[:, hidden:].mT)
         found = self.scale * torch.bmm(of_fed.mT, self.spread.mT)
         of_fresh = torch.bmm(fed[:, hidden:], changes[:, :hidden].mT)
         found[:, 2 * hidden :, hidden + 1 :] = 4 * of_fresh.mT
         return found
 
-    def outward(self, weight: Tensor) -> Tensor:
+    def input_gradients(self, weight: Tensor) -> Tensor:
         """Return the gradients of the inputs (time, readers, features, n)."""
         # changes of the new state come first
         weight = (self.scale * weight).roll(self.hidden, 1)
@@ -385,7 +385,7 @@ class LongShortPass(Pass):
 
     def run(self, weights: Tensor) -> None:
         """Go through all steps."""
-        matrices = self.prepared(weights)
+        matrices = self.step_matrices(weights)
         for fed, sums, into, forget, new, out, cell, following, squashed, state in self.steps:
             torch.bmm(matrices, fed, out=sums)
             sums.sigmoid_()
@@ -421,7 +421,7 @@ class LongShortPass(Pass):
         torch.sub(self.squashed, 0.5, out=scratch)
         sigmoid_slope(scratch, self.output, grad_input=by_output)
         sigmoid_slope(self.output, self.squashed, grad_input=self.by_cell)
-        back, cell = self.way_back(recurrent), torch.zeros_like(carry)
+        back, cell = self.back_matrices(recurrent), torch.zeros_like(carry)
         cells = cell.unsqueeze(1)
         for of_step, other in zip(self.views, outer, strict=True):
             by_cell, factors, changes, factor, change, forget, all_changes = of_step

@@ -87,7 +87,7 @@ class CellByCell(torch.autograd.Function):
         for row, column, there, here in context.cells:
             read = pixels[:, *here]
             product = read.reshape(-1, maps.shape[1]) @ kernel[:, :, row, column].T
-            total = added(total, product.view(*read.shape[:3], len(kernel)), there, whole)
+            total = accumulate(total, product.view(*read.shape[:3], len(kernel)), there, whole)
         assert total is not None  # every output has a cell that reaches it
         return total.to(maps.dtype).permute(0, 3, 1, 2)
 
@@ -104,13 +104,13 @@ class CellByCell(torch.autograd.Function):
             torch.mm(came.T, read.reshape(-1, maps.shape[1]), out=block)
             if context.needs_input_grad[0]:
                 product = came @ kernel[:, :, row, column]
-                by_maps = added(by_maps, product.view(read.shape), here, pixels.shape)
+                by_maps = accumulate(by_maps, product.view(read.shape), here, pixels.shape)
         if by_maps is not None:
             by_maps = by_maps.to(maps.dtype).permute(0, 3, 1, 2)
         return by_maps, by_kernel, None, None
 
 
-def added(
+def accumulate(
     total: Tensor | None, product: Tensor, where: tuple[slice, slice], shape: Sizes
 ) -> Tensor:
     """Return the sum so far with a product added to a part of it, in float32.

@@ -45,7 +45,7 @@ def fold(net: Any, side: int) -> nn.Module:
     """Return the net with its fully connected layers fitted to side x side maps."""
     head = net.pre_logits
     if side <= head.input_kernel_size:
-        head.fc1 = dense(folded(head.fc1.weight.detach(), side), head.fc1.bias)
+        head.fc1 = dense(fold_kernel(head.fc1.weight.detach(), side), head.fc1.bias)
         head.fc2 = dense(head.fc2.weight.detach(), head.fc2.bias)
         head.input_kernel_size = side
     whole: nn.Module = net
@@ -59,7 +59,7 @@ def dense(kernel: Tensor, bias: nn.Parameter) -> Dense:
     return layer
 
 
-def folded(kernel: Tensor, side: int) -> Tensor:
+def fold_kernel(kernel: Tensor, side: int) -> Tensor:
     """Return the kernel (out, in, side, side) that does on a small map what `kernel`
     (out, in, window, window) does on the map averaged up to window x window."""
     window = kernel.shape[-1]

@@ -160,7 +160,7 @@ def create(
         return fresh
     rows = rows_of(classes)
     net: Any = timm.create_model(name, num_classes=IMAGENET, **options)
-    net.load_state_dict(fitted(read(weights.path), net, name, weights.path))
+    net.load_state_dict(match_names(read(weights.path), net, name, weights.path))
     whole = net.get_classifier()
     weight, bias = whole.weight.detach()[rows], whole.bias.detach()[rows]
     net.reset_classifier(outputs)
@@ -206,7 +206,7 @@ def read(path: Path) -> dict[str, Tensor]:
     return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
 
 
-def fitted(
+def match_names(
     found: Mapping[str, Tensor], net: nn.Module, name: str, path: Path
 ) -> dict[str, Tensor]:
     """Return the tensors under the net's names; DataError where they are not the net's.
@@ -230,7 +230,7 @@ def fitted(
     wrong = [
         *(f"{key} is missing" for key in wanted if key not in renamed),
         *(
-            f"{key} is {shaped(renamed[key].shape)}, needs {shaped(shape)}"
+            f"{key} is {shape_text(renamed[key].shape)}, needs {shape_text(shape)}"
             for key, shape in wanted.items()
             if key in renamed and renamed[key].shape != shape
         ),
@@ -247,6 +247,6 @@ def in_order(tensors: Mapping[str, Tensor]) -> list[tuple[str, Sequence[int]]]:
     return [(key.rpartition(".")[2], tensor.shape) for key, tensor in tensors.items()]
 
 
-def shaped(shape: Sequence[int]) -> str:
+def shape_text(shape: Sequence[int]) -> str:
     """Return a shape as people write it."""
     return "x".join(map(str, shape)) or "a number"

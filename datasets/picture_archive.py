@@ -48,7 +48,7 @@ class Archive:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip or folder to read from it in several threads; raises DataError."""
     if path.is_dir():
         yield _opened_folder(path)

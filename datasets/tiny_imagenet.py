@@ -34,7 +34,7 @@ def source(*, size: int, classes: int, validation: int) -> Source:
 
 def open_splits(*, place: str | None, **sizes: int) -> Pictures:
     """Return `splits` of the archive at `place`, or of the fetched one; raises DataError."""
-    path = located(place)
+    path = locate(place)
     if path is None:
         raise DataError(MISSING)
     return splits(path, **sizes)
@@ -42,10 +42,10 @@ def open_splits(*, place: str | None, **sizes: int) -> Pictures:
 
 def missing(*, place: str | None, **sizes: int) -> str | None:
     """Say why there are no such pictures on this machine; raises DataError as `check` does."""
-    return unavailable(located(place), **sizes)
+    return unavailable(locate(place), **sizes)
 
 
-def located(given: str | None) -> Path | None:
+def locate(given: str | None) -> Path | None:
     """Return the given archive, else the fetched one if there is one."""
     if given is not None:
         return Path(given).expanduser()
@@ -154,7 +154,7 @@ def _counts(path: Path, modified: int) -> npt.NDArray[np.int64]:
 @lru_cache(maxsize=2)
 def _layout(path: Path, fingerprint: str) -> Layout:
     """Read an archive's layout once for each state that it was seen in."""
-    with picture_archive.opened(path) as archive:
+    with picture_archive.open_archive(path) as archive:
         return layout_of(archive)
 
 
@@ -175,7 +175,7 @@ def _prepared(path: Path) -> Entry:
 
 
 def _decode(path: Path, layout: Layout, folder: Path, mark: str) -> None:
-    with picture_archive.opened(path) as archive:
+    with picture_archive.open_archive(path) as archive:
         picture_cache.write(folder, archive, layout.members, asdict(layout))
     if picture_archive.fingerprint(path) != mark:
         raise DataError(f"{path}: changed while it was read; start again")

@@ -13,7 +13,7 @@ from torch import nn
 
 import amlnn_models
 from amlnn_datasets import shapes
-from amlnn_models.vgg import folded
+from amlnn_models.vgg import fold_kernel
 from peers import timm_loop
 from peers.timm_loop import BATCH, CLASSES
 from peers.workers import serve
@@ -112,7 +112,7 @@ def same_weights(theirs: nn.Module, ours: nn.Module) -> tuple[nn.Module, nn.Modu
     """Give our net the weights of timm's; VGG's first fully connected layer is folded."""
     wanted = {name: value.shape for name, value in ours.state_dict().items()}
     weights = {
-        name: value if value.shape == wanted[name] else folded(value, wanted[name][-1])
+        name: value if value.shape == wanted[name] else fold_kernel(value, wanted[name][-1])
         for name, value in theirs.state_dict().items()
     }
     ours.load_state_dict(weights)

@@ -29,6 +29,9 @@ def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
     )
     name = metafunc.function.__name__
     session.known[name] = {f"{name}[{case}]": case for case in known}
+    session.unused_data -= {
+        text for case in known for text in (case.only_with, case.only_without)
+    }
     metafunc.parametrize("case", chosen, ids=str)
 
 
@@ -44,6 +47,7 @@ def prepare(
             continue
         function = getattr(item, "originalname", item.name)
         session.known.setdefault(function, {})[item.name] = case
+        session.unused_data.discard(case.training.data.name)
         reason = unavailable(case, session.options) or hook.pytest_amlnn_unavailable(
             case=case, options=session.options
         )
@@ -79,13 +83,13 @@ def plan_of(
     return {
         "options": {**said, "data": dict(options.data)},
         "limits": [gate.to_plain(limit) for limit in limits],
-        "cases": [planned(item, options) for item in benchmarks],
+        "cases": [plan_entry(item, options) for item in benchmarks],
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
         "commit": get_commit_info(),
     }
 
 
-def planned(item: pytest.Item, options: Options) -> dict[str, Any]:
+def plan_entry(item: pytest.Item, options: Options) -> dict[str, Any]:
     """Return what the plan says of one item."""
     skips = [
         mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip")

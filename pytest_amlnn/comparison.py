@@ -21,7 +21,7 @@ class Comparison:
     """`better`, `worse`, `not distinguishable`, or nothing where too few pairs tell."""
 
 
-def paired(
+def compare(
     ours: Sequence[float | None],
     theirs: Sequence[float | None],
     *,

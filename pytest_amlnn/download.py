@@ -41,7 +41,7 @@ def download(
     sha256: str | None,
     timeout: float = 30.0,
 ) -> Path:
-    """Bring the file at `url` to `to`, going on where a cut download ended.
+    """Bring the file at `url` to `to`, resuming where a cut download ended.
 
     `timeout` is in seconds without any byte. Raises DownloadError; `to` then is as it
     was before.

@@ -44,7 +44,7 @@ def case_to_plain(case: Case) -> dict[str, Any]:
 def training_to_plain(training: Training) -> dict[str, Any]:
     """Return what is trained as JSON-ready data; two trainings are equal where these are."""
     data, task = training.data, training.task
-    (build, filled_in), (opens, given) = unwrapped(training.build), unwrapped(data.open)
+    (build, filled_in), (opens, given) = unwrap(training.build), unwrap(data.open)
     nets = [*functions_in((training.build, state_of(task))), type(task)]
     return {
         "model": training.model,
@@ -61,7 +61,7 @@ def training_to_plain(training: Training) -> dict[str, Any]:
     }
 
 
-def unwrapped(function: Any) -> tuple[Any, dict[str, Any]]:
+def unwrap(function: Any) -> tuple[Any, dict[str, Any]]:
     """Return the function behind partials and caches, and what they and closures fill in."""
     arguments: dict[str, Any] = {}
     while isinstance(function, partial | _lru_cache_wrapper):
@@ -93,7 +93,7 @@ def plain_of(value: Any, what: str) -> Any:
     """
     if value is None or isinstance(value, bool | int | float | str):
         return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-    function, arguments = unwrapped(value)
+    function, arguments = unwrap(value)
     if arguments:
         return {"partial": plain_function(function, what), **plain_of(arguments, what)}
     if isinstance(function, NAMED):
@@ -151,7 +151,7 @@ def state_of(value: Any) -> dict[str, Any]:
 
 def functions_in(value: Any) -> Iterator[Any]:
     """Yield the functions and classes that a value is or holds."""
-    function, arguments = unwrapped(value)
+    function, arguments = unwrap(value)
     if arguments or isinstance(function, NAMED):
         yield from [function] if isinstance(function, NAMED) else functions_in(function)
         yield from functions_in(arguments)

@@ -39,10 +39,10 @@ class Job:
                 f"{self.id}: its data are given as a function, which stays in this process;"
                 " give the case a Source that names an importable function"
             )
-        return rebuilt, (dict(vars(self)),)
+        return rebuild, (dict(vars(self)),)
 
 
-def rebuilt(fields: Mapping[str, Any]) -> Job:
+def rebuild(fields: Mapping[str, Any]) -> Job:
     """Return the job with these fields."""
     return Job(**fields)
 

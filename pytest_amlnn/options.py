@@ -134,7 +134,9 @@ def read_options(config: pytest.Config) -> Options:
         or option.default
         for option in OPTIONS
     }
-    return checked(raw, root=config.rootpath, out=default_out(config, bool(raw["resume"])))
+    return check_options(
+        raw, root=config.rootpath, out=default_out(config, bool(raw["resume"]))
+    )
 
 
 def default_out(config: pytest.Config, resume: bool) -> Path:
@@ -159,7 +161,7 @@ def workerinput(config: pytest.Config) -> dict[str, Any]:
 # checks
 
 
-def checked(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
+def check_options(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
     """Return the options from their texts; `root` and `out` are the defaults' places.
 
     Raises OptionError for a value that cannot be used.

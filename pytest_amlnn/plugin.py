@@ -18,6 +18,7 @@ from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
+    DEFAULT_DATASET,
     OptionError,
     Options,
     add_options,
@@ -79,7 +80,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.hook.pytest_amlnn_check(options=options)
             check_surroundings(options)
         limits = gates.load_for(options)
-        config.stash[KEY] = Session(options=options, limits=limits)
+        config.stash[KEY] = Session(options=options, limits=limits, unused_data={*options.data})
     except ERRORS as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -167,6 +168,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     ) -> Result:
         if session.trouble:
             pytest.fail(session.trouble, pytrace=False)
+        if session.unused_data - {DEFAULT_DATASET}:
+            pytest.fail(unknown_data(session.unused_data, session.known), pytrace=False)
         if runs:
             pytest.fail(f"train was called twice in {name}: an item stores one case")
         job = job_of(case, data, weights, name, session.options)
@@ -192,6 +195,13 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         return result
 
     return train_case
+
+
+def unknown_data(names: set[str], known: dict[str, dict[str, Case]]) -> str:
+    """Say that --amlnn-data names a dataset that no case has, and which there are."""
+    datasets = {case.training.data.name for cases in known.values() for case in cases.values()}
+    wrong = ", ".join(sorted(names - {DEFAULT_DATASET}))
+    return f"--amlnn-data names {wrong}, and cases are of {', '.join(sorted(datasets))}"
 
 
 def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:

@@ -90,7 +90,7 @@ class Tally:
             parts.append(f"loss {trained}, validation {validated}")
             names = [name for name in last[0].validation if name != "loss"]
             for name in names:
-                values = " ".join(shown(epoch.validation[name]) for epoch in last)
+                values = " ".join(score_text(epoch.validation[name]) for epoch in last)
                 parts.append(f"{name} {values}")
         done = self.share - (self.resumed or 0.0)
         left = (perf_counter() - self.started) * (1 - self.share) / max(done, 1e-9)
@@ -98,7 +98,7 @@ class Tally:
         return ", ".join([*parts, f"{int(left) // 60}:{int(left) % 60:02} left"])
 
 
-def shown(score: float) -> str:
+def score_text(score: float) -> str:
     """Return a score as text, in per cent if it may be a share."""
     return f"{score:.1%}" if 0 <= score <= 1 else f"{score:.4g}"
 

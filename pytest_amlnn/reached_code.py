@@ -62,12 +62,12 @@ def code_of(roots: Iterable[Any], *, sources: Iterable[Any] = ()) -> dict[str, s
     Of an installed package that `roots` reach it is the version, by the package's name. What
     `sources` give is compared by a digest of its own, so their packages may change.
     """
-    (own, versions), (others, _) = reached([*roots]), reached([*sources])
+    (own, versions), (others, _) = reach([*roots]), reach([*sources])
     modules = {*own, *others}
     return versions | {name: digest(own[name] | others[name]) for name in modules}
 
 
-def reached(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]:
+def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]:
     """Return the statements that are reached, by module, and the packages' versions."""
     waiting = [place_of(root) for root in roots]
     seen: set[Place] = set()
@@ -83,7 +83,7 @@ def reached(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str
         if file is None:
             versions |= version_of(name)
             continue
-        module = parsed(name, file, file.stat().st_mtime_ns)
+        module = parse_module(name, file, file.stat().st_mtime_ns)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
             texts[name].add(statement.text)
@@ -143,7 +143,7 @@ def file_of(name: str) -> Path | None:
     if name == ENGINE or (name.startswith(f"{ENGINE}.") and not name.startswith(TASKS)):
         return None
     loaded = sys.modules.get(name)
-    file = getattr(loaded, "__file__", None) if loaded else unloaded(name)
+    file = getattr(loaded, "__file__", None) if loaded else file_of_unloaded(name)
     if not file or not file.endswith(".py"):
         return None
     path = Path(file)
@@ -152,7 +152,7 @@ def file_of(name: str) -> Path | None:
 
 
 @lru_cache(maxsize=1024)
-def unloaded(name: str) -> str | None:
+def file_of_unloaded(name: str) -> str | None:
     """Return the file of a module that was not imported yet; no installed package is."""
     top = name.partition(".")[0]
     try:
@@ -191,7 +191,7 @@ def distribution_of(top: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def parsed(name: str, file: Path, modified: int) -> Module:
+def parse_module(name: str, file: Path, modified: int) -> Module:
     """Read a module; `modified` is when its file was written, in nanoseconds."""
     tree = ast.parse(file.read_bytes(), str(file))
     module = Module()

@@ -16,7 +16,7 @@ TASKS = {task.name: task for task in (CLASSIFICATION, FORECAST)}
 LISTING = ("size", "label", "family", "profile", "repeats", "reference")
 
 
-def upgraded(plain: Mapping[str, Any]) -> dict[str, Any]:
+def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return a run of schema 1 in today's form; raises KeyError where a field is missing."""
     case = plain["case"]
     steps = "steps" if str(case["label"]).endswith("-steps") else ""

@@ -222,7 +222,7 @@ def load(folder: Path, state: State, *, identity: Mapping[str, Any]) -> None:
             plain, tensors = read(file)
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             warnings.warn(
-                f"{file} is damaged ({error}); going on from the checkpoint before it",
+                f"{file} is damaged ({error}); resuming from the checkpoint before it",
                 DamagedCheckpoint,
                 stacklevel=2,
             )

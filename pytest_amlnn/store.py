@@ -191,9 +191,9 @@ def load_run(file: Path) -> Run:
     try:
         plain = read_json(file)
         if plain["schema"] == 1:
-            from pytest_amlnn.schema_1 import upgraded  # seldom needed
+            from pytest_amlnn.schema_1 import upgrade  # seldom needed
 
-            plain = upgraded(plain)
+            plain = upgrade(plain)
         return result.from_plain(plain)
     except (StoreError, AttributeError, KeyError, TypeError) as error:
         raise StoreError(f"{error} ({file}: remove it to have it trained afresh)") from error

@@ -85,7 +85,7 @@ def train(
             going = group
             while going:
                 for setup in [one for one in going if one.over(recipe)]:
-                    end = tested(setup, case, device, clock)
+                    end = finish(setup, case, device, clock)
                     run = replace(end.run, calibration_seconds=calibration, together=len(group))
                     yield replace(end, run=run)
                     clock.skip()
@@ -105,7 +105,7 @@ def train(
                         keep(setup, recipe, device)
 
 
-def started(
+def initial_run(
     case: Case,
     *,
     id: str,
@@ -189,7 +189,7 @@ def keep(setup: Setup, recipe: Recipe, device: torch.device) -> None:
 # after the last epoch
 
 
-def tested(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outcome:
+def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outcome:
     """Return the end of a run: its best weights, tested once."""
     task, recipe = case.training.task, case.training.recipe
     state, splits, epochs = setup.state, setup.splits, setup.state.epochs

@@ -102,7 +102,9 @@ def trained(
     device: torch.device = CPU,
 ) -> training.Outcome:
     """Train a case in this process, on squares unless other data are given."""
-    run = training.started(case, id=f"test[{case}]", seed=seed, device=device, weights=weights)
+    run = training.initial_run(
+        case, id=f"test[{case}]", seed=seed, device=device, weights=weights
+    )
     (outcome,) = training.train(
         case,
         data or squares(),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_amlnn.comparison import UNDECIDED, paired
+from pytest_amlnn.comparison import UNDECIDED, compare
 from pytest_amlnn.statistics import spread
 
 MIRRORED = {"better": "worse", "worse": "better", UNDECIDED: UNDECIDED, "": ""}
@@ -25,7 +25,7 @@ def sides(pairs: list[tuple[float, float]]) -> tuple[list[float], list[float]]:
 def test_differences_are_summed_up_pair_by_pair():
     """The spread is that of the differences, which is shorter than those of the sides."""
     ours = [0.5, 0.75, 1.0]
-    found = paired(ours, [0.25, 0.5, 0.625], by="difference")
+    found = compare(ours, [0.25, 0.5, 0.625], by="difference")
 
     assert found.spread == spread([0.25, 0.25, 0.375])
     assert found.word == "better"
@@ -34,7 +34,7 @@ def test_differences_are_summed_up_pair_by_pair():
 
 def test_ratios_are_summed_up_pair_by_pair():
     """The spread is that of the ratios, of which 1 is even."""
-    found = paired([2.0, 4.4], [1.0, 2.0], by="ratio")
+    found = compare([2.0, 4.4], [1.0, 2.0], by="ratio")
 
     assert found.spread == spread([2.0, 2.2])
     assert found.word == UNDECIDED
@@ -54,17 +54,17 @@ def test_ratios_are_summed_up_pair_by_pair():
 @pytest.mark.parametrize("by", ["difference", "ratio"])
 def test_word_says_which_side_is_better(ours, theirs, word, by):
     """A side is better where the interval leaves out what is even; one pair tells nothing."""
-    assert paired(ours, theirs, by=by).word == word
+    assert compare(ours, theirs, by=by).word == word
 
 
 @pytest.mark.parametrize(("by", "mean"), [("difference", 1.0), ("ratio", 2.0)])
 def test_lower_may_be_better(by, mean):
     """Of losses the lower one is better, and the number is still on its side."""
-    found = paired([1.0, 1.0], [2.0, 2.0], by=by, better="lower")
+    found = compare([1.0, 1.0], [2.0, 2.0], by=by, better="lower")
 
     assert found.spread.mean == mean
     assert found.word == "better"
-    assert paired([1.0, 1.0], [2.0, 2.0], by=by).word == "worse"
+    assert compare([1.0, 1.0], [2.0, 2.0], by=by).word == "worse"
 
 
 @pytest.mark.parametrize("by", ["difference", "ratio"])
@@ -72,7 +72,7 @@ def test_lower_may_be_better(by, mean):
 def test_missing_pair_leaves_no_mean(missing, by):
     """A pair that lacks a value is not dropped: there is no mean and no word."""
     ours, theirs = zip((2.0, 1.0), missing, (2.0, 1.0), strict=True)
-    found = paired(ours, theirs, by=by)
+    found = compare(ours, theirs, by=by)
 
     assert (found.spread.mean, found.spread.low, found.spread.high) == (None, None, None)
     assert found.spread.runs[1] is None
@@ -84,22 +84,22 @@ def test_ratio_of_nothing_is_not_known(pair):
     """A value of 0 has no ratio to another one, and its difference all the same."""
     ours, theirs = zip((2.0, 1.0), pair, strict=True)
 
-    assert paired(ours, theirs, by="ratio").spread.mean is None
-    assert paired(ours, theirs, by="difference").spread.mean is not None
+    assert compare(ours, theirs, by="ratio").spread.mean is None
+    assert compare(ours, theirs, by="difference").spread.mean is not None
 
 
 def test_sides_of_other_lengths_are_refused():
     """A run without a partner is a mistake of the caller, not a pair that is left out."""
     with pytest.raises(ValueError, match="shorter"):
-        paired([1.0, 2.0], [1.0], by="difference")
+        compare([1.0, 2.0], [1.0], by="difference")
 
 
 @given(pairs=pairs_of(st.floats(-1e6, 1e6), 0, 6), better=st.sampled_from(["higher", "lower"]))
 def test_swapped_sides_mirror_word_and_interval(pairs, better):
     """Whoever is called ours: what is better for one side is worse for the other."""
     ours, theirs = sides(pairs)
-    found = paired(ours, theirs, by="difference", better=better)
-    swapped = paired(theirs, ours, by="difference", better=better)
+    found = compare(ours, theirs, by="difference", better=better)
+    swapped = compare(theirs, ours, by="difference", better=better)
 
     assert swapped.word == MIRRORED[found.word]
     if found.spread.low is not None:
@@ -117,14 +117,14 @@ def test_lower_is_better_as_if_sides_were_swapped(pairs, by):
     """That less is better is the same as that the other side has more, missing pairs too."""
     ours, theirs = sides(pairs)
 
-    assert paired(ours, theirs, by=by, better="lower") == paired(theirs, ours, by=by)
+    assert compare(ours, theirs, by=by, better="lower") == compare(theirs, ours, by=by)
 
 
 @given(pairs=pairs_of(st.floats(0.01, 100), 2, 4))
 def test_ratio_never_calls_both_sides_better(pairs):
     """Over as few seeds as there are, no two sides are each better than the other."""
     ours, theirs = sides(pairs)
-    both = [paired(*pair, by="ratio").word for pair in ((ours, theirs), (theirs, ours))]
+    both = [compare(*pair, by="ratio").word for pair in ((ours, theirs), (theirs, ours))]
 
     assert both.count("better") <= 1
     assert both.count("worse") <= 1

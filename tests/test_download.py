@@ -317,7 +317,7 @@ def test_fetched_archive_is_located_and_used(site, tmp_path, monkeypatch):
     site.body = zipped(original())
     (path,) = tiny_imagenet.fetch()
 
-    assert path == tiny_imagenet.located(None)
+    assert path == tiny_imagenet.locate(None)
     tiny_imagenet.check(path)
     assert len(tiny_imagenet.splits(path, size=6, classes=3, validation=3).train) == 6
 

@@ -102,7 +102,7 @@ def test_attempts_are_counted(tmp_path):
     from pytest_amlnn import training
 
     case, device = small_case(), torch.device("cpu")
-    run = training.started(case, id=f"test_small[{case}]", seed=0, device=device)
+    run = training.initial_run(case, id=f"test_small[{case}]", seed=0, device=device)
     assert store.begin(tmp_path, run).attempts == 1
     assert store.begin(tmp_path, run).attempts == 2
 

@@ -87,7 +87,7 @@ def test_folded_vgg_is_the_same_function(side):
     """The narrow kernel gives what averaging the map up and the wide kernel give."""
     torch.manual_seed(0)
     wide = nn.Conv2d(8, 16, 7).double()
-    narrow = vgg.folded(wide.weight.detach().float(), side).double()
+    narrow = vgg.fold_kernel(wide.weight.detach().float(), side).double()
     maps = torch.randn(3, 8, side, side).double()
     expected = wide(nn.functional.adaptive_avg_pool2d(maps, 7))[:, :, 0, 0]
     found = nn.functional.conv2d(maps, narrow, wide.bias)[:, :, 0, 0]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_amlnn.options import DEFAULT_DATASET, OPTIONS, OptionError, Options, checked
+from pytest_amlnn.options import DEFAULT_DATASET, OPTIONS, OptionError, Options, check_options
 
 ROOT, OUT = Path("root"), Path("root/.amlnn/now")
 
@@ -14,7 +14,7 @@ ROOT, OUT = Path("root"), Path("root/.amlnn/now")
 def options(**given: object) -> Options:
     """Check what was given, with the defaults for the rest."""
     raw = {option.name: option.default for option in OPTIONS}
-    return checked({**raw, **given}, root=ROOT, out=OUT)
+    return check_options({**raw, **given}, root=ROOT, out=OUT)
 
 
 def test_defaults():

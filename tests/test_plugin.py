@@ -390,6 +390,68 @@ def test_data_that_a_conftest_refuses_end_the_run(run, benchmarks):
     result.stderr.fnmatch_lines(["*squares.zip is truncated*"])
 
 
+PLACED = """
+import pytest
+from pathlib import Path
+from pytest_amlnn import DataError, Source
+from small_cases import small_case, squares
+
+def opened(*, place):
+    if place is None:
+        raise DataError("no squares")
+    assert Path(place).read_text() == "squares"
+    return squares()(0)
+
+def missing(*, place):
+    return None if place else "squares are not here: --amlnn-data squares=FILE"
+
+DATA = Source(name="squares", open=opened, placed=True, missing=missing)
+CASES = [small_case("one", data=DATA, repeats=1)]
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_small(case, train):
+    train(case)
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "outcome", "words"),
+    [
+        ("--amlnn-data=squares=here.txt", {"passed": 1}, "*small on squares*"),
+        ("--amlnn-seed=0", {"skipped": 1}, "*squares are not here: --amlnn-data squares=FILE*"),
+        ("--amlnn-data=sqares=here.txt", {"skipped": 1}, "*squares are not here*"),
+    ],
+)
+def test_dataset_lies_where_its_option_says(benchmarks, given, outcome, words):
+    """--amlnn-data NAME=PATH reaches the source; without it the case is skipped."""
+    benchmarks.makepyfile(test_small=PLACED)
+    (benchmarks.path / "here.txt").write_text("squares")
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out", "-rs", given)
+
+    result.assert_outcomes(**outcome)
+    result.stdout.fnmatch_lines([words])
+
+
+def test_dataset_that_no_case_has_is_refused(benchmarks):
+    """A misspelt name in --amlnn-data fails the cases, and tells which datasets there are."""
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out", "--amlnn-data=sqares=x.zip")
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["--amlnn-data names sqares, and cases are of squares"])
+
+
+def test_example_of_the_readme_runs(pytester):
+    """What the README shows of one's own net and data is a whole test that passes."""
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    pytester.makepyfile(test_tiles=text.partition("```python\n")[2].partition("```")[0])
+    limits = text.partition("```toml\n")[2].partition("```")[0]
+    (pytester.path / "gates.toml").write_text(limits)
+    result = pytester.runpytest_inprocess("--amlnn-gates=gates.toml", "--amlnn-repeats=1")
+
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*tiles on tiles*", "*passed*"])
+
+
 def test_progress_is_plain_lines_without_a_terminal(benchmarks, monkeypatch):
     """An epoch's line holds epoch, losses, accuracy, speed and time left."""
     monkeypatch.setattr("pytest_amlnn.progress.SECONDS_BETWEEN_LINES", 0.0)

@@ -20,7 +20,7 @@ from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
 from pytest_amlnn.gate import Limit
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.sweep import document, tables
-from pytest_amlnn.report.text import fitted, grid, markdown, terminal, text_of
+from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.statistics import spread
 from pytest_amlnn.store import StoreError
@@ -381,7 +381,7 @@ def test_column_without_a_value_is_left_out(tmp_path):
 
 def test_chance_is_known_where_memory_was_lacking(tmp_path):
     """A run that saw its data and no more stands beside the accuracy of guessing."""
-    begun = training.started(small_case(), id=PICTURES, seed=0, device=CPU)
+    begun = training.initial_run(small_case(), id=PICTURES, seed=0, device=CPU)
     outcome = training.out_of_memory(small_case(), squares(), begun, CPU, "no memory")
     (row,) = rows(tmp_path, [outcome.run])
 
@@ -569,7 +569,7 @@ def wide(tmp_path_factory) -> Table:
 
 def shown_and_left_out(table: Table, width: int) -> tuple[list[str], list[str], int]:
     """Give the heads that are shown and those that are named below, and the widest line."""
-    whole, *below = fitted(table, width)
+    whole, *below = fit_width(table, width)
     head, *lines = whole.splitlines()
     names = below[0].removeprefix("also in report.md: ").split(", ") if below else []
     return re.split("  +", head.strip()), names, max(map(len, [head, *lines]))

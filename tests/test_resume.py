@@ -17,7 +17,7 @@ from pytest_amlnn import Case
 from pytest_amlnn.identity import differences, flat, identity_of
 from pytest_amlnn.result import SCHEMA
 from pytest_amlnn.store import StoreError, refuse_unless_same
-from pytest_amlnn.training import started
+from pytest_amlnn.training import initial_run
 
 RESUME = "--amlnn-resume"
 OTHER_DATA = """
@@ -238,7 +238,7 @@ def test_what_numbers_do_not_follow_from_may_change(tmp_path):
 
 def about(case: Case, facts: dict[str, str], **changes: object) -> dict[str, object]:
     """Return what the numbers of a case follow from, on a CPU unless changed."""
-    run = started(case, id="x", seed=0, device=torch.device("cpu"))
+    run = initial_run(case, id="x", seed=0, device=torch.device("cpu"))
     return {"schema": SCHEMA, **identity_of(dataclasses.replace(run, **changes), facts)}
 
 

@@ -12,7 +12,7 @@ from pytest_amlnn import CLASSIFICATION, FORECAST, report, store
 from pytest_amlnn.report.sweep import tables
 from pytest_amlnn.report.text import text_of
 from pytest_amlnn.result import Result
-from pytest_amlnn.schema_1 import upgraded
+from pytest_amlnn.schema_1 import upgrade
 from pytest_amlnn.store import StoreError
 
 RECORDS = Path(__file__).parent / "data" / "schema_1"
@@ -89,14 +89,14 @@ def test_old_step_budget_is_a_variant(plain, label, variant):
     """What the label alone told then stands in a column of its own now."""
     old = {**plain, "case": {**plain["case"], "label": label}}
 
-    assert upgraded(old)["case"]["variant"] == variant
+    assert upgrade(old)["case"]["variant"] == variant
 
 
 def test_old_run_that_saw_no_data_has_no_chance(plain):
     """A run that died before its data were opened is read as well."""
     old = {**plain, "status": "crashed", "data": {"name": "shapes"}, "epochs": []}
 
-    assert upgraded(old)["baselines"] == {}
+    assert upgrade(old)["baselines"] == {}
 
 
 def test_old_sweep_is_not_resumed(tmp_path):

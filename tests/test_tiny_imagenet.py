@@ -311,13 +311,13 @@ def test_counting_again_reads_nothing(archive, monkeypatch):
 
 def test_located_prefers_the_given_path(cache):
     """A given path wins, then what was fetched, then nothing."""
-    assert tiny_imagenet.located(None) is None
+    assert tiny_imagenet.locate(None) is None
     fetched = cache / "tiny-imagenet-200.zip"
     cache.mkdir(parents=True)
     fetched.touch()
 
-    assert tiny_imagenet.located(None) == fetched
-    assert tiny_imagenet.located("/else/where") == Path("/else/where")
+    assert tiny_imagenet.locate(None) == fetched
+    assert tiny_imagenet.locate("/else/where") == Path("/else/where")
 
 
 # Bad archives
@@ -584,7 +584,7 @@ def test_reading_ends_at_the_bound(tmp_path, kind):
     files = {**original(), "val/long.txt": bytes(3000)}
     path = write(tmp_path, kind, files)
 
-    with picture_archive.opened(path) as archive, pytest.MonkeyPatch.context() as patch:
+    with picture_archive.open_archive(path) as archive, pytest.MonkeyPatch.context() as patch:
         patch.setattr(picture_archive, "TEXT_BOUND", 2000)
         with pytest.raises(ValueError, match="larger than 2,000 bytes"):
             archive.read("val/long.txt")

@@ -116,7 +116,7 @@ def test_tensors_in_another_order_are_refused(tmp_path):
     """Under other names, what a tensor is called last must be what the net's is."""
     state = whole("resnetv2_18").state_dict()
     renamed = {f"tf.{name}": tensor for name, tensor in state.items()}
-    kept = weights.fitted(renamed, whole("resnetv2_18"), "resnetv2_18", tmp_path)
+    kept = weights.match_names(renamed, whole("resnetv2_18"), "resnetv2_18", tmp_path)
     swapped = {
         name.replace("weight", "mean") if "norm" in name else name: tensor
         for name, tensor in renamed.items()
@@ -125,14 +125,14 @@ def test_tensors_in_another_order_are_refused(tmp_path):
     assert kept.keys() == state.keys()
     assert all(torch.equal(kept[name], state[name]) for name in state)
     with pytest.raises(DataError, match="is missing"):
-        weights.fitted(swapped, whole("resnetv2_18"), "resnetv2_18", tmp_path)
+        weights.match_names(swapped, whole("resnetv2_18"), "resnetv2_18", tmp_path)
 
 
 def test_files_of_older_versions_are_taken(tmp_path):
     """What torch did not save then, counts of batches, is not asked for."""
     state = whole("inception_v3").state_dict()
     old = {name: t for name, t in state.items() if not name.endswith("num_batches_tracked")}
-    fitted = weights.fitted(old, whole("inception_v3"), "inception_v3", tmp_path)
+    fitted = weights.match_names(old, whole("inception_v3"), "inception_v3", tmp_path)
 
     assert len(old) < len(state) == len(fitted)
 
@@ -143,7 +143,7 @@ def test_vgg_of_other_pictures_is_refused(tmp_path):
     dense = {name: t for name, t in state.items() if not name.startswith("pre_logits")}
     dense["classifier.0.weight"] = torch.zeros(4096, 512)
     with pytest.raises(DataError, match="is not of vgg11"):
-        weights.fitted(dense, whole("vgg11"), "vgg11", tmp_path)
+        weights.match_names(dense, whole("vgg11"), "vgg11", tmp_path)
 
 
 class Bomb:

@@ -58,7 +58,7 @@ def is_stored(job: Job, seed: int) -> bool:
     run = store.load_run(file) if file.exists() else None
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
-        new = started(job, seed, resolve(job.device))
+        new = initial_run(job, seed, resolve(job.device))
         now = {"schema": new.schema, **identity_of(new, job.data(seed).facts)}
         then = {"schema": run.schema, **identity_of(run, run.data)}
         store.refuse_unless_same(file, then, now)
@@ -70,7 +70,7 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
     """Train runs, at once where the case can be, and store each as soon as it ends."""
     words = ""
     with lease(job.device, job.case.training.recipe.threads, progress.note) as device:
-        runs = {seed: store.begin(job.out, started(job, seed, device)) for seed in seeds}
+        runs = {seed: store.begin(job.out, initial_run(job, seed, device)) for seed in seeds}
         outcomes = training.train(
             job.case,
             job.data,
@@ -92,9 +92,9 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
                 save(job, training.out_of_memory(job.case, job.data, run, device, words))
 
 
-def started(job: Job, seed: int, device: torch.device) -> Run:
+def initial_run(job: Job, seed: int, device: torch.device) -> Run:
     """Return the record that is left of a run if the process dies."""
-    return training.started(
+    return training.initial_run(
         job.case,
         id=job.id,
         seed=seed,

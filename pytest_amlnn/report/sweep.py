@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import store
-from pytest_amlnn.comparison import paired
+from pytest_amlnn.comparison import compare
 from pytest_amlnn.gate import PASSED, Limit, Verdict, judge
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
@@ -188,7 +188,7 @@ def comparison_cell(column: Paired, result: Result) -> Cell:
         return Cell()
     metric = result.known[column.metric]
     better = "lower" if metric.better == "lower" else "higher"
-    found = paired(ours, theirs, by=column.by, better=better)  # type: ignore[arg-type]
+    found = compare(ours, theirs, by=column.by, better=better)  # type: ignore[arg-type]
     return Cell(
         spread=found.spread,
         format=column.format,

@@ -70,7 +70,7 @@ def for_markdown(text: str) -> str:
 def terminal(sweep: Sweep, out: Path, width: int) -> list[Section]:
     """Return the comparison as sections for a terminal, and where the whole report is."""
     found: list[Section] = [
-        (for_terminal(table.title), fitted(table, width), {}) for table in tables(sweep)
+        (for_terminal(table.title), fit_width(table, width), {}) for table in tables(sweep)
     ]
     if sweep.missing:
         lines = [for_terminal(f"{case['id']}: {case['reason']}") for case in sweep.missing]
@@ -80,7 +80,7 @@ def terminal(sweep: Sweep, out: Path, width: int) -> list[Section]:
     return found
 
 
-def fitted(table: Table, width: int) -> list[str]:
+def fit_width(table: Table, width: int) -> list[str]:
     """Return a table in so many columns of characters, and which of its columns are left out.
 
     Those that are not essential go from the right, until the rest fits or none is left.
