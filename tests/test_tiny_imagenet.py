@@ -673,7 +673,7 @@ def test_next_start_reads_no_archive(tmp_path, kind, monkeypatch):
     """Once decoded, an archive is not opened, hashed or listed again."""
     path = write(tmp_path, kind, original())
     first = tiny_imagenet.splits(path, **SMALL)
-    for name in ("opened", "digest"):
+    for name in ("open_archive", "digest"):
         monkeypatch.setattr(picture_archive, name, None)
     monkeypatch.setattr(zipfile, "ZipFile", None)
 
