@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -260,3 +261,13 @@ def test_every_test_states_its_claim(path):
     ]
 
     assert silent == []
+
+
+def test_architecture_names_files_that_are_there():
+    """Every file that docs/architecture.md names exists: the way of a case can be followed."""
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = {*re.findall(r"`([\w/]+\.(?:py|toml))`", text)}
+    places = (ROOT, ROOT / "pytest_amlnn")
+
+    assert len(named) > 30
+    assert [n for n in sorted(named) if not any((place / n).exists() for place in places)] == []
