@@ -29,14 +29,14 @@ def pytest_amlnn_unavailable(case: Case, options: Options) -> str | None:
 
 @pytest.fixture
 def pictures(case: Case, pytestconfig: pytest.Config) -> Source:
-    """The pictures of a case: embedded shapes, or Tiny ImageNet where it lies here."""
+    """The source of a picture case: embedded shapes, or Tiny ImageNet where it lies here."""
     data = case.training.data
     return data.at(options_of(pytestconfig).data.get(data.name))
 
 
 @pytest.fixture
 def tiny_imagenet(pictures: Source) -> Source:
-    """The splits of a case on Tiny ImageNet, decoded once into a cache on disk."""
+    """The source of a case on Tiny ImageNet, which decodes it once into a cache on disk."""
     return pictures
 
 
@@ -54,5 +54,5 @@ def weights(case: Case, pytestconfig: pytest.Config) -> Weights | None:
 
 @pytest.fixture
 def series(case: Case) -> Source:
-    """The splits of a case on synthetic series; the seed draws the noise."""
+    """The source of a case on synthetic series; the seed draws the noise."""
     return case.training.data

@@ -13,7 +13,7 @@ from amlnn_models.pictures import picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
-from pytest_amlnn.recipe import Transforms, changed
+from pytest_amlnn.recipe import Transforms, with_changes
 
 
 def efficientnet_lite0(outputs: int, resolution: int, **start: Any) -> nn.Module:
@@ -37,7 +37,7 @@ def efficientnet_lite(name: str, outputs: int, **start: Any) -> nn.Module:
 QUICK = Recipe(
     epochs=4, learning_rate=0.004, optimizer="adamw", transforms=Transforms(resolution=48)
 )
-SEED = changed(
+SEED = with_changes(
     QUICK,
     epochs=5,
     patience=2,
@@ -46,15 +46,15 @@ SEED = changed(
     weight_decay=0.05,
     flip=True,
 )
-FULL = changed(
+FULL = with_changes(
     SEED, epochs=60, patience=8, batch_size=64, resolution=128, label_smoothing=0.1, shift=6
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": changed(
+    "seed": with_changes(
         SEED, learning_rate=0.0002, label_smoothing=0.1, shift=6, freeze_norms=True
     ),
-    "full": changed(
+    "full": with_changes(
         FULL,
         epochs=5,
         learning_rate=0.0004,
@@ -75,14 +75,14 @@ CASES = [
         RECIPES,
         tuned=TUNED,
         flops_per_pixel=19_000,
-        longer={200: 8},
+        at_size={200: {"epochs": 6, "batch_size": 16}},
     ),
     *picture_cases(
         "efficientnet_lite2",
         efficientnet_lite2,
         RECIPES,
-        tuned=TUNED | {"full": changed(TUNED["full"], epochs=3, resolution=192)},
+        tuned=TUNED | {"full": with_changes(TUNED["full"], epochs=3, resolution=192)},
         flops_per_pixel=28_000,
-        longer={200: 10},
+        at_size={200: {"epochs": 10}},
     ),
 ]

@@ -14,7 +14,7 @@ from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
-from pytest_amlnn.recipe import Transforms, changed
+from pytest_amlnn.recipe import Transforms, with_changes
 
 SMALLEST = 75
 
@@ -42,7 +42,7 @@ def inception(name: str, outputs: int, resolution: int, **start: Any) -> nn.Modu
 QUICK = Recipe(
     epochs=2, learning_rate=0.002, optimizer="adamw", transforms=Transforms(resolution=SMALLEST)
 )
-SEED = changed(
+SEED = with_changes(
     QUICK,
     epochs=5,
     patience=2,
@@ -53,13 +53,13 @@ SEED = changed(
     flip=True,
     precision="bfloat16",
 )
-FULL = changed(
+FULL = with_changes(
     SEED, epochs=20, patience=6, batch_size=64, label_smoothing=0.1, shift=6, crop=0.4
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": changed(SEED, **GENTLE),
-    "full": changed(FULL, **GENTLE, epochs=6, resolution=128),
+    "seed": with_changes(SEED, **GENTLE),
+    "full": with_changes(FULL, **GENTLE, epochs=6, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -70,14 +70,15 @@ CASES = [
         RECIPES,
         tuned=TUNED,
         flops_per_pixel=72_000,
-        longer={200: 3},
+        at_size={200: {"epochs": 3}},
     ),
     *picture_cases(
         "inception_v4",
         inception_v4,
-        {**RECIPES, "quick": changed(QUICK, epochs=3, learning_rate=0.0005)},
+        {**RECIPES, "quick": with_changes(QUICK, epochs=3, learning_rate=0.0005)},
         tuned=TUNED,
         flops_per_pixel=152_000,
+        at_size={200: {"epochs": 4}},
         original={"test_accuracy": 0.0006, "test_loss": 5.2444, "epoch_seconds": 127},
     ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ from torch import nn
 
 from amlnn_datasets import shapes, tiny_imagenet
 from pytest_amlnn import CLASSIFICATION, Case, Recipe, Source, Training
+from pytest_amlnn.recipe import with_changes
 
 Builder = Callable[..., nn.Module]
 
@@ -86,14 +87,14 @@ def picture_cases(
     flops_per_pixel: float,
     tuned: Mapping[str, Recipe] = MappingProxyType({}),
     original: Mapping[str, float] = MappingProxyType({}),
-    longer: Mapping[int, int] = MappingProxyType({}),
+    at_size: Mapping[int, Mapping[str, Any]] = MappingProxyType({}),
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
     `fresh` holds a recipe for each profile, `tuned` those for nets that start from ImageNet
     weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `original`
-    what the original report gives for the model on 10,000 pictures, `longer` the epochs of
-    sizes at which the recipe's own are too few steps.
+    what the original report gives for the model on 10,000 pictures, `at_size` what a recipe has
+    otherwise for so many pictures: few make few steps.
     """
 
     def case(pictures: PictureSet, start: str, recipe: Recipe, size: int) -> Case:
@@ -103,14 +104,14 @@ def picture_cases(
             training=Training(
                 model=model,
                 build=partial(build, resolution=resolution),
-                recipe=replace(recipe, epochs=longer.get(size, recipe.epochs)),
+                recipe=with_changes(recipe, **at_size.get(size, {})),
                 task=CLASSIFICATION,
                 data=data,
                 start=start,
             ),
             family="cnn",
             size=size,
-            label=f"{model}-{start}-{short(data.name)}{shortened(size)}",
+            label=f"{model}-{start}-{id_prefix(data.name)}{size_text(size)}",
             profile=pictures.profile,
             repeats=pictures.seeds,
             only_with=pictures.only_with,
@@ -128,11 +129,11 @@ def picture_cases(
     ]
 
 
-def short(dataset: str) -> str:
+def id_prefix(dataset: str) -> str:
     """Return what case ids say of a dataset: nothing of Tiny ImageNet."""
     return "" if dataset == tiny_imagenet.NAME else f"{dataset}-"
 
 
-def shortened(size: int) -> str:
+def size_text(size: int) -> str:
     """Return a number of pictures as case ids show it: 500, 10k."""
     return f"{size // 1000}k" if size >= 1000 and size % 1000 == 0 else str(size)

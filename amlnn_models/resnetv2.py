@@ -11,7 +11,7 @@ from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
-from pytest_amlnn.recipe import Transforms, changed
+from pytest_amlnn.recipe import Transforms, with_changes
 
 
 def resnetv2_18(outputs: int, resolution: int, **start: Any) -> nn.Module:
@@ -28,7 +28,7 @@ def resnetv2_50(outputs: int, resolution: int, **start: Any) -> nn.Module:
 QUICK = Recipe(
     epochs=3, learning_rate=0.001, optimizer="adamw", transforms=Transforms(resolution=32)
 )
-SEED = changed(
+SEED = with_changes(
     QUICK,
     epochs=5,
     patience=2,
@@ -39,7 +39,7 @@ SEED = changed(
     flip=True,
     precision="bfloat16",
 )
-FULL = changed(
+FULL = with_changes(
     SEED,
     epochs=30,
     patience=8,
@@ -52,8 +52,8 @@ FULL = changed(
 )
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": changed(SEED, **GENTLE),
-    "full": changed(FULL, **GENTLE, epochs=6, resolution=128),
+    "seed": with_changes(SEED, **GENTLE),
+    "full": with_changes(FULL, **GENTLE, epochs=6, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -64,7 +64,7 @@ CASES = [
         RECIPES,
         tuned=TUNED,
         flops_per_pixel=72_000,
-        longer={200: 6},
+        at_size={200: {"epochs": 6}},
     ),
     *picture_cases(
         "resnetv2_50",
@@ -72,13 +72,13 @@ CASES = [
         RECIPES
         | {
             # in fewer steps the statistics of its norms do not follow its weights
-            "quick": changed(QUICK, epochs=5, learning_rate=0.002),
+            "quick": with_changes(QUICK, epochs=5, learning_rate=0.002),
             # so that a run takes less than an hour on two cores
-            "full": changed(FULL, epochs=28, resolution=80),
+            "full": with_changes(FULL, epochs=28, resolution=80),
         },
         tuned=TUNED,
         flops_per_pixel=163_000,
-        longer={200: 8},
+        at_size={200: {"epochs": 8}},
         original={"test_accuracy": 0.0, "test_loss": 5.3685, "epoch_seconds": 200},
     ),
 ]

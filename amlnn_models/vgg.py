@@ -19,7 +19,7 @@ from amlnn_models.pictures import GENTLE, picture_cases
 from amlnn_models.small_maps import Dense, quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
-from pytest_amlnn.recipe import Transforms, changed
+from pytest_amlnn.recipe import Transforms, with_changes
 
 STRIDE = 32
 """Input pixels for each cell of the last feature map."""
@@ -78,7 +78,7 @@ QUICK = Recipe(
         resolution=32, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
     ),
 )
-SEED = changed(
+SEED = with_changes(
     QUICK,
     epochs=5,
     patience=2,
@@ -88,11 +88,11 @@ SEED = changed(
     flip=True,
     precision="bfloat16",
 )
-FULL = changed(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=6, crop=0.7)
+FULL = with_changes(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=6, crop=0.7)
 RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
 TUNED = {
-    "seed": changed(SEED, **GENTLE),
-    "full": changed(FULL, **GENTLE, epochs=6, batch_size=64, resolution=128),
+    "seed": with_changes(SEED, **GENTLE),
+    "full": with_changes(FULL, **GENTLE, epochs=6, batch_size=64, resolution=128),
 }
 """From ImageNet weights."""
 
@@ -100,7 +100,7 @@ CASES = [
     *picture_cases(
         "vgg11",
         vgg11,
-        RECIPES | {"full": changed(FULL, resolution=96)},
+        RECIPES | {"full": with_changes(FULL, resolution=96)},
         tuned=TUNED,
         flops_per_pixel=335_000,
     ),
@@ -108,7 +108,7 @@ CASES = [
         "vgg19",
         vgg19,
         # in the same time more epochs on fewer pixels teach a deep net more
-        RECIPES | {"full": changed(FULL, epochs=14, resolution=32)},
+        RECIPES | {"full": with_changes(FULL, epochs=14, resolution=32)},
         tuned=TUNED,
         flops_per_pixel=815_000,
         original={"test_accuracy": 0.0023, "test_loss": 5.2231, "epoch_seconds": 318},

@@ -59,7 +59,7 @@ def fetch(
     size: int | None = None,
     sha256: str | None = None,
 ) -> list[Path]:
-    """Download the official archive to where `located` finds it; it has no parts to choose.
+    """Download the official archive to where `locate` finds it; it has no parts to choose.
 
     Env `AMLNN_TINY_IMAGENET_URL` names another address; size and SHA-256 of the
     official file are known only for its own. Raises DownloadError, DataError.

@@ -21,7 +21,7 @@ from pytest_amlnn import CLASSIFICATION, Training, discover
 from pytest_amlnn.device import deterministic
 from pytest_amlnn.preparation import size_of
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.recipe import changed
+from pytest_amlnn.recipe import with_changes
 from pytest_amlnn.state import State, optimizer_of
 from pytest_amlnn.steps import Steps, precise, precision_on, train_epoch
 
@@ -39,7 +39,7 @@ def training_of(model: str, resolution: int) -> Training:
         for case in discover(amlnn_models)
         if (case.profile, case.training.model) == ("full", model)
     )
-    recipe = changed(training.recipe, batch_size=BATCH, resolution=resolution)
+    recipe = with_changes(training.recipe, batch_size=BATCH, resolution=resolution)
     build = partial(training.build, resolution=resolution)
     return replace(training, recipe=recipe, build=build)
 
@@ -89,7 +89,7 @@ def difference(model: str, resolution: int) -> dict[str, float]:
     """
     training = training_of(model, resolution)
     splits = shapes.splits(size=4 * CLASSES, classes=CLASSES, validation=1)
-    recipe, found = changed(training.recipe, precision="float32", label_smoothing=0.0), []
+    recipe, found = with_changes(training.recipe, precision="float32", label_smoothing=0.0), []
     with deterministic(CPU, recipe.threads):
         feed = CLASSIFICATION.feed(splits.train, splits, recipe, CPU)
         inputs, labels = feed.batch(torch.arange(BATCH))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn import gate, store
 from pytest_amlnn.case import Case, discover, select
+from pytest_amlnn.data import DataError
+from pytest_amlnn.identity import IdentityError, case_to_plain
 from pytest_amlnn.options import Options
 from pytest_amlnn.session import Session
 
@@ -58,7 +61,10 @@ def prepare(
 def unavailable(case: Case, options: Options) -> str | None:
     """Say why the data of a case are not on this machine; None where they are."""
     data = case.training.data
-    return data.at(options.data.get(data.name)).unavailable()
+    try:
+        return data.at(options.data.get(data.name)).unavailable()
+    except DataError:  # opening the data says it again, in the test
+        return None
 
 
 def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], float]) -> None:
@@ -87,6 +93,15 @@ def plan_of(
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
         "commit": get_commit_info(),
     }
+
+
+def remember_code(items: Iterable[pytest.Item]) -> None:
+    """Read the code that cases reach, as it is now: it may be edited while they train."""
+    for item in filter(trains, items):
+        case = case_of(item)
+        if case is not None:
+            with suppress(IdentityError):  # said where the case is trained
+                case_to_plain(case)
 
 
 def plan_entry(item: pytest.Item, options: Options) -> dict[str, Any]:

@@ -221,6 +221,8 @@ def check_split(name: str, split: Split) -> None:
                 f"{name} split: it has {count} rows and {len(getattr(split, part))} of {part};"
                 " it needs one for each row"
             )
+    if not all(isinstance(text, str) for text in split.names):
+        raise DataError(f"{name} split: names are not all text; use strings")
     if split.rows.dtype.kind not in "iu":
         raise DataError(f"{name} split: rows are {split.rows.dtype}, needs integers")
     last = len(split.inputs) - 1

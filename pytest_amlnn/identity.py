@@ -13,10 +13,12 @@ from functools import _lru_cache_wrapper, cached_property, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from pytest_amlnn.data import Source
 from pytest_amlnn.reached_code import code_of
 
 if TYPE_CHECKING:
     from pytest_amlnn.case import Case, Training
+    from pytest_amlnn.data import Data
     from pytest_amlnn.result import Run
 
 NAMED = (FunctionType, BuiltinFunctionType, MethodType, type)
@@ -29,22 +31,32 @@ class IdentityError(Exception):
 # values
 
 
-def case_to_plain(case: Case) -> dict[str, Any]:
-    """Return a case as JSON-ready data; IdentityError for a value without a stable text."""
+def case_to_plain(case: Case, data: Data | None = None) -> dict[str, Any]:
+    """Return a case as JSON-ready data; IdentityError for a value without a stable text.
+
+    `data` is what a test gives to `train`, if that is not the case's own source.
+    """
     plain = {
         name: getattr(case, name)
-        for name in ("size", "label", "family", "profile", "variant", "repeats")
+        for name in ("size", "label", "family", "profile", "variant", "repeats", "group")
     }
-    return plain | {
-        "reference": dict(case.reference),
-        "training": training_to_plain(case.training),
-    }
+    try:
+        training = training_to_plain(case.training, data)
+    except RecursionError as error:
+        raise IdentityError(
+            f"{case}: build, task or data hold functions that hold each other"
+        ) from error
+    return plain | {"reference": dict(case.reference), "training": training}
 
 
-def training_to_plain(training: Training) -> dict[str, Any]:
-    """Return what is trained as JSON-ready data; two trainings are equal where these are."""
-    data, task = training.data, training.task
-    (build, filled_in), (opens, given) = unwrap(training.build), unwrap(data.open)
+def training_to_plain(training: Training, given: Data | None = None) -> dict[str, Any]:
+    """Return what is trained as JSON-ready data; two trainings are equal where these are.
+
+    Of data that are given as a function the code counts, and the digest that they have.
+    """
+    data = given if isinstance(given, Source) else training.data
+    task, sources = training.task, [data.open, None if given is data else given]
+    (build, filled_in), (opens, bound) = unwrap(training.build), unwrap(data.open)
     nets = [*functions_in((training.build, state_of(task))), type(task)]
     return {
         "model": training.model,
@@ -55,9 +67,9 @@ def training_to_plain(training: Training) -> dict[str, Any]:
         "task_fields": plain_of(state_of(task), "a field of the task"),
         "dataset": data.name,
         "open": plain_function(opens, "data.open"),
-        "data": plain_of({**given, **data.arguments}, "an argument of data"),
+        "data": plain_of({**bound, **data.arguments}, "an argument of data"),
         "start": training.start,
-        "code": code_of(nets, sources=functions_in(data.open)),
+        "code": code_of(nets, sources=functions_in(sources)),
     }
 
 
@@ -184,6 +196,10 @@ def identity_of(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
         "weights": run.weights.get("sha256"),
         "digest": facts.get("digest"),
         "device": str(run.environment.get("device")).partition(":")[0],
+        "versions": {
+            name: run.environment.get("packages", {}).get(name)
+            for name in ("pytest-amlnn", "torch")
+        },
         "precision": run.precision,
     }
 

@@ -6,11 +6,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.case import Case
 from pytest_amlnn.data import Data, DataError, Source, Weights
-from pytest_amlnn.options import Options
+
+if TYPE_CHECKING:
+    from pytest_amlnn.options import Options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,19 +34,14 @@ class Job:
     contended: bool = False
     """Another run shares the machine."""
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> dict[str, Any]:
         """Refuse to be sent where its data cannot go; raises DataError."""
         if not isinstance(self.data, Source) or self.data.open is None:
             raise DataError(
                 f"{self.id}: its data are given as a function, which stays in this process;"
                 " give the case a Source that names an importable function"
             )
-        return rebuild, (dict(vars(self)),)
-
-
-def rebuild(fields: Mapping[str, Any]) -> Job:
-    """Return the job with these fields."""
-    return Job(**fields)
+        return vars(self)
 
 
 def job_of(

@@ -23,7 +23,7 @@ class Metric:
     of_examples: bool = False
     """A share of the test examples: one run's value has Wilson's interval over them."""
     of_machine: bool = False
-    """Says as much of the machine as of the case: of runs that shared it, it proves nothing."""
+    """Depends on the machine, too: not judged where the run was contended."""
     positive: bool = False
     """Cannot lie below 0, and neither can its interval."""
     head: str = ""
@@ -34,6 +34,8 @@ class Metric:
     """Show the interval in the column, too."""
     essential: bool = False
     """Keep the column where a terminal is too narrow for all."""
+    optional: bool = False
+    """Not every finished run has it: a row without it is blank, not a dash."""
     sentence: str = ""
     """What it means, for the notes below the tables."""
 
@@ -56,6 +58,8 @@ class Paired:
     """Say `better`, `worse` or `not distinguishable`, as the interval tells."""
     essential: bool = False
     """Keep the column where a terminal is too narrow for all."""
+    optional: bool = False
+    """Blank where a run lacks either."""
     sentence: str = ""
 
 

@@ -18,7 +18,6 @@ from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
-    DEFAULT_DATASET,
     OptionError,
     Options,
     add_options,
@@ -120,6 +119,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         except disk.DiskError as error:
             mine.trouble = str(error)  # raised here it would look like a bug of pytest
         end_like_an_interrupt(config)
+        collection.remember_code(session.items)
 
 
 # fixtures
@@ -155,7 +155,7 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     """
     session = session_of(request.config)
     name, runs = request.node.name, list[Run]()
-    bearers = session.nodes[store.key(name)]
+    bearers = session.nodes.get(store.key(name), [])
     if len(bearers) > 1:
         pytest.fail(
             f"{name} would be stored in one place with {' and '.join(sorted(bearers))}:"
@@ -168,8 +168,6 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     ) -> Result:
         if session.trouble:
             pytest.fail(session.trouble, pytrace=False)
-        if session.unused_data - {DEFAULT_DATASET}:
-            pytest.fail(unknown_data(session.unused_data, session.known), pytrace=False)
         if runs:
             pytest.fail(f"train was called twice in {name}: an item stores one case")
         job = job_of(case, data, weights, name, session.options)
@@ -197,13 +195,6 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     return train_case
 
 
-def unknown_data(names: set[str], known: dict[str, dict[str, Case]]) -> str:
-    """Say that --amlnn-data names a dataset that no case has, and which there are."""
-    datasets = {case.training.data.name for cases in known.values() for case in cases.values()}
-    wrong = ", ".join(sorted(names - {DEFAULT_DATASET}))
-    return f"--amlnn-data names {wrong}, and cases are of {', '.join(sorted(datasets))}"
-
-
 def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:
     """Yield the runs of a job, as stored or trained now."""
     from pytest_amlnn.device import DeviceError
@@ -214,8 +205,12 @@ def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:
     worker = bool(workerinput(request.config))
     terminal = None if worker else plugins.getplugin("terminalreporter")
 
+    training = job.case.training
+    shares = {m.name.partition("_")[2] for m in training.task.metrics if m.share}
+
     def show(seeds: Sequence[int]) -> Any:
-        tally = Tally(id=job.id, seeds=seeds, epochs=job.case.training.recipe.epochs)
+        epochs = training.recipe.epochs
+        tally = Tally(id=job.id, seeds=seeds, epochs=epochs, shares=shares)
         return progress_on(terminal, plugins.getplugin("capturemanager"), tally)
 
     try:
@@ -284,6 +279,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if session.trouble:
         terminalreporter.section("no report", red=True)
         terminalreporter.write_line(session.trouble)
+    if session.nodes and session.unused_data:  # an ini file may name what is not collected
+        unused = ", ".join(sorted(session.unused_data))
+        terminalreporter.write_line(f"--amlnn-data: no collected case is trained on {unused}")
     if session.sweep is None:
         return
     from pytest_amlnn.report import text

@@ -98,7 +98,7 @@ def set_up(
         if place:
             load(place, state, identity=setup.identity)
     if not state.epochs:
-        begin(setup, case, clock, weights)
+        measure_start(setup, case, clock, weights)
     if case.cuda_graphs and device.type == "cuda" and feeds[0].count >= recipe.batch_size:
         with clock.part("compile", spent), precise(device, recipe):
             inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
@@ -137,7 +137,7 @@ def fresh_state(
     )
 
 
-def begin(setup: Setup, case: Case, clock: Clock, weights: Weights | None) -> None:
+def measure_start(setup: Setup, case: Case, clock: Clock, weights: Weights | None) -> None:
     """Scale or estimate what the recipe asks for, and evaluate trained weights."""
     recipe, state = case.training.recipe, setup.state
     with clock.part("prepare", state.spent):
@@ -149,8 +149,8 @@ def begin(setup: Setup, case: Case, clock: Clock, weights: Weights | None) -> No
         return
     with clock.part("evaluate", state.spent):
         (scored,) = validate([setup], case, [state.net])
-        state.start = {"start_loss": scored.loss}
-        state.start |= {f"start_{name}": value for name, value in scored.scores.items()}
+        said = {"loss": scored.loss, **scored.scores}
+        state.start = {f"start_{name}": float(value) for name, value in said.items()}
     if weights.know_classes:
         state.implausible = case.training.task.implausible_start(scored, setup.splits)
 
@@ -181,7 +181,7 @@ def validate(
 ) -> list[Scored]:
     """Return what the validation split says of each net, by default as it is evaluated."""
     recipe, task = case.training.recipe, case.training.task
-    scores = [task.score(s.splits.validation, s.splits, recipe) for s in setups]
+    scores = [task.score("validation", s.splits, recipe) for s in setups]
     nets = nets or [setup.state.evaluated for setup in setups]
     return evaluate(nets, [setup.validation for setup in setups], scores, recipe)
 

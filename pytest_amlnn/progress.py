@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -47,6 +47,8 @@ class Tally:
     """The budget."""
     seeds: Sequence[int] = ()
     """Those that are trained at once just now."""
+    shares: Collection[str] = ()
+    """Scores that are shown in per cent."""
     started: float = field(default_factory=perf_counter)
     epoch_started: float = field(default_factory=perf_counter)
     share: float = 0.0
@@ -90,7 +92,10 @@ class Tally:
             parts.append(f"loss {trained}, validation {validated}")
             names = [name for name in last[0].validation if name != "loss"]
             for name in names:
-                values = " ".join(score_text(epoch.validation[name]) for epoch in last)
+                values = " ".join(
+                    score_text(epoch.validation[name], share=name in self.shares)
+                    for epoch in last
+                )
                 parts.append(f"{name} {values}")
         done = self.share - (self.resumed or 0.0)
         left = (perf_counter() - self.started) * (1 - self.share) / max(done, 1e-9)
@@ -98,9 +103,9 @@ class Tally:
         return ", ".join([*parts, f"{int(left) // 60}:{int(left) % 60:02} left"])
 
 
-def score_text(score: float) -> str:
-    """Return a score as text, in per cent if it may be a share."""
-    return f"{score:.1%}" if 0 <= score <= 1 else f"{score:.4g}"
+def score_text(score: float, *, share: bool) -> str:
+    """Return a score as text, a share in per cent."""
+    return f"{score:.1%}" if share else f"{score:.4g}"
 
 
 class Lines:

@@ -3,8 +3,7 @@
 What is reached is followed by name: from a definition to the names that it uses, through
 imports into other modules. Comments, docstrings and definitions that nothing leads to do not
 count, so a test that is added beside a net changes nothing. Names that are put together while
-the program runs (`getattr(module, "N" + "et")`) are not followed. Of installed packages the
-version counts.
+the program runs are not followed. Of installed packages the version counts.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 ENGINE, TASKS = "pytest_amlnn", "pytest_amlnn.tasks"
 """The engine's own code has a version as a whole; a task's is part of what is trained."""
@@ -83,7 +84,7 @@ def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]
         if file is None:
             versions |= version_of(name)
             continue
-        module = parse_module(name, file, file.stat().st_mtime_ns)
+        module = module_of(name, file)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
             texts[name].add(statement.text)
@@ -167,7 +168,9 @@ def file_of_unloaded(name: str) -> str | None:
 @lru_cache(maxsize=1024)
 def is_installed(path: Path) -> bool:
     """Return whether a file is of Python itself or of an installed package."""
-    return any(path.resolve().is_relative_to(place) for place in INSTALLED)
+    where = path.resolve()
+    packages = {"site-packages", "dist-packages"} & {*where.parts}
+    return bool(packages) or any(where.is_relative_to(place) for place in INSTALLED)
 
 
 @lru_cache(maxsize=1024)
@@ -190,9 +193,22 @@ def distribution_of(top: str) -> str | None:
     return top
 
 
-@lru_cache(maxsize=256)
-def parse_module(name: str, file: Path, modified: int) -> Module:
-    """Read a module; `modified` is when its file was written, in nanoseconds."""
+READ: WeakKeyDictionary[ModuleType, Module] = WeakKeyDictionary()
+"""Loaded modules as they were read first: files may be edited while they train."""
+
+
+def module_of(name: str, file: Path) -> Module:
+    """Return a module as it was when it was read first, or as it is now if it is not loaded."""
+    loaded = sys.modules.get(name)
+    if loaded is None:
+        return parse_module(name, file)
+    if loaded not in READ:
+        READ[loaded] = parse_module(name, file)
+    return READ[loaded]
+
+
+def parse_module(name: str, file: Path) -> Module:
+    """Read a module's file."""
     tree = ast.parse(file.read_bytes(), str(file))
     module = Module()
     for node in ast.walk(tree):
@@ -210,7 +226,7 @@ def parse_module(name: str, file: Path, modified: int) -> Module:
 
 
 def is_aside(node: ast.stmt) -> bool:
-    """Return whether a statement changes nothing: a docstring, or for type checkers alone."""
+    """Return whether a statement is a docstring, or for type checkers alone."""
     if isinstance(node, ast.If):
         return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

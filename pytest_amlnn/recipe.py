@@ -5,39 +5,47 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from operator import contains
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
-def check(value: Any, name: str, needs: str, holds: Callable[[Any], bool]) -> None:
+def check_field(value: Any, name: str, needs: str, holds: Callable[[Any], bool]) -> None:
     """Raise ValueError unless a field has its declared kind of value, within its bounds."""
-    given, kinds = getattr(value, name), kinds_of(value, name)
+    given, kinds = getattr(value, name), kinds_of(value.__class__)[name]
     whole = isinstance(given, kinds) and (isinstance(given, bool) == (bool in kinds))
     if not whole or not holds(given):
         raise ValueError(f"recipe: {name} is {given!r}, needs {needs}")
 
 
-def kinds_of(value: Any, name: str) -> tuple[type, ...]:
-    """Return the types that a field of a recipe may have, from its annotation."""
-    declared = type(value).__annotations__[name]
-    if declared.startswith("Literal"):
-        return (str,)
-    if declared.startswith("tuple"):
-        return (tuple,)
-    kinds: dict[str, tuple[type, ...]] = {
-        "int": (int,), "float": (float, int), "bool": (bool,), "None": (type(None),),
-    }  # fmt: skip
-    return tuple(kind for part in declared.split(" | ") for kind in kinds[part])
+def check_words(value: Any) -> None:
+    """Raise ValueError for a field that is none of the words that it may be, or is no bool."""
+    for name, hint in hints_of(value.__class__).items():
+        if get_origin(hint) is Literal:
+            words = get_args(hint)
+            check_field(value, name, " or ".join(words), partial(contains, words))
+        elif hint is bool:
+            check_field(value, name, "True or False", lambda given: True)
 
 
-WORDS = {
-    "optimizer": ("sgd", "adam", "adamw"),
-    "normalise": ("train", "window"),
-    "precision": ("float32", "bfloat16"),
-    "precision_cuda": ("float32", "bfloat16"),
-}
-"""What the fields of a recipe that are words may be."""
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    """Return the types of a dataclass's fields, those that it inherits included."""
+    return get_type_hints(kind)
+
+
+@cache
+def kinds_of(kind: Any) -> dict[str, tuple[type, ...]]:
+    """Return by field the classes that its values may have; an int is a float, too."""
+    found = {}
+    for name, hint in hints_of(kind).items():
+        parts = [type(a) for a in get_args(hint)] if get_origin(hint) is Literal else [hint]
+        if get_origin(hint) is UnionType:
+            parts = [*get_args(hint)]
+        classes = {get_origin(part) or part for part in parts}
+        found[name] = tuple(classes | ({int} if float in classes else set()))
+    return found
 
 
 def finite_three(values: tuple[float, ...]) -> bool:
@@ -70,13 +78,14 @@ class Transforms:
 
     def __post_init__(self) -> None:
         """Refuse values that no picture can be transformed with."""
-        check(self, "resolution", "1 or more", lambda value: value >= 1)
+        check_words(self)
+        check_field(self, "resolution", "1 or more", lambda value: value >= 1)
         for name in ("shift", "mixup", "cutmix"):
-            check(self, name, "0 or more", lambda value: value >= 0)
-        check(self, "crop", "0 < crop <= 1", lambda value: 0 < value <= 1)
+            check_field(self, name, "0 or more", lambda value: value >= 0)
+        check_field(self, "crop", "0 < crop <= 1", lambda value: 0 < value <= 1)
         three = "three finite numbers, as (0.5, 0.5, 0.5)"
-        check(self, "mean", three, finite_three)
-        check(
+        check_field(self, "mean", three, finite_three)
+        check_field(
             self,
             "deviation",
             f"{three}, above 0",
@@ -133,21 +142,22 @@ class Recipe:
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
         for name in ("epochs", "batch_size", "patience", "threads"):
-            check(self, name, "1 or more", lambda value: value >= 1)
+            check_field(self, name, "1 or more", lambda value: value >= 1)
         for name in ("learning_rate", "weight_decay"):
-            check(self, name, "0 or more", lambda value: value >= 0)
+            check_field(self, name, "0 or more", lambda value: value >= 0)
         for name in ("momentum", "averaging", "warmup", "label_smoothing"):
-            check(self, name, f"0 <= {name} < 1", lambda value: 0 <= value < 1)
-        check(self, "layer_decay", "0 < layer_decay <= 1", lambda value: 0 < value <= 1)
-        check(self, "clip_norm", "above 0, or None", lambda value: value is None or value > 0)
-        for name, words in WORDS.items():
-            check(self, name, " or ".join(words), partial(contains, words))
+            check_field(self, name, f"0 <= {name} < 1", lambda value: 0 <= value < 1)
+        check_field(self, "layer_decay", "0 < layer_decay <= 1", lambda value: 0 < value <= 1)
+        check_field(
+            self, "clip_norm", "above 0, or None", lambda value: value is None or value > 0
+        )
+        check_words(self)
 
 
 TRANSFORMS = frozenset(field.name for field in fields(Transforms))
 
 
-def changed(recipe: Recipe, **changes: Any) -> Recipe:
+def with_changes(recipe: Recipe, **changes: Any) -> Recipe:
     """Return the recipe with fields of it, or of its transforms, set anew."""
     transforms = {name: changes.pop(name) for name in [*changes] if name in TRANSFORMS}
     if transforms:

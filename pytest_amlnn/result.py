@@ -36,7 +36,7 @@ class Epoch:
     validation: Mapping[str, float]
     """The same of the validation split, afterwards."""
     learning_rate: float
-    """After the epoch's last step."""
+    """Of the epoch's last step."""
     gradient_norm: float
     """Mean over the steps, before clipping."""
     steps: int
@@ -120,7 +120,7 @@ class Run:
     baselines: Mapping[str, float | None] = field(default_factory=dict)
     """What follows from the data alone, such as chance."""
     parts: Mapping[str, float]
-    """Seconds by part; they add up to `wall_seconds`."""
+    """Seconds by part; with those between the parts they add up to `wall_seconds`."""
     data: Mapping[str, Any]
     """Name, digest and counts of the dataset."""
     init: str
@@ -221,7 +221,9 @@ class Result:
 
         Runs that were trained at once have equal shares of one time: that is no spread.
         """
-        counts = [run.data["counts"].get("test") for run in self.runs if "counts" in run.data]
+        counts = [
+            c["test"] for run in self.runs if isinstance(c := run.data.get("counts"), dict)
+        ]
         found = spread(
             [run.value(metric.name) for run in self.runs],
             low=0.0 if metric.share or metric.positive else None,

@@ -28,6 +28,7 @@ def upgrade(plain: Mapping[str, Any]) -> dict[str, Any]:
         "case": {
             **{name: case[name] for name in LISTING},
             "variant": steps,
+            "group": f"{case['family']} {case['dataset']} {case['size']}",
             "training": training,
         },
         "task": task_to_plain(TASKS[case["task"]]),

@@ -40,7 +40,11 @@ def spread(
     if len(known) == 1:
         ends = wilson(mean, tests) if tests else (None, None)
         return Spread(mean=mean, sd=None, low=ends[0], high=ends[1], runs=runs)
-    sd = math.sqrt(math.fsum((value - mean) ** 2 for value in known) / (len(known) - 1))
+    try:
+        squares = math.fsum((value - mean) ** 2 for value in known)
+    except OverflowError:  # of numbers near the largest that there are
+        return Spread(mean=mean, sd=None, low=None, high=None, runs=runs)
+    sd = math.sqrt(squares / (len(known) - 1))
     half = t_quantile(len(known) - 1) * sd / math.sqrt(len(known))
     return Spread(
         mean=mean,
@@ -86,6 +90,8 @@ def chance_of_so_low(differences: Sequence[float]) -> float:
     from scipy.special import stdtr
 
     count = len(differences)
+    if count < 2:  # nothing is known of the spread
+        return 1.0
     mean = math.fsum(differences) / count
     variance = math.fsum((value - mean) ** 2 for value in differences) / (count - 1)
     if variance == 0:

@@ -66,7 +66,7 @@ def train(
 ) -> Generator[Outcome, None, None]:
     """Train to early stopping, restore the best weights, test once; yield runs as they end.
 
-    `runs` are what `started` gave. Equal trainings, seeds, devices and versions of torch give
+    `runs` are what `initial_run` gave. Equal trainings, seeds, devices, versions of torch give
     equal numbers, bit for bit, whichever runs are trained at once, and however often the
     training was cut: `places` are the folders of their checkpoints, and each resumes from its
     newest. Raises DataError for splits that cannot be trained on, StoreError for a checkpoint
@@ -111,6 +111,7 @@ def initial_run(
     id: str,
     seed: int,
     device: torch.device,
+    data: Data | None = None,
     weights: Weights | None = None,
     contended: bool = False,
 ) -> Run:
@@ -135,7 +136,7 @@ def initial_run(
     return Run(
         id=id,
         seed=seed,
-        case=case_to_plain(case),
+        case=case_to_plain(case, data),
         task=task_to_plain(training.task),
         status="crashed",
         reason="its process died",
@@ -197,7 +198,7 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
     with clock.part("evaluate", state.spent):
         if epochs and not diverged(epochs):
             state.net.load_state_dict(state.best)
-            score = task.score(splits.test, splits, recipe)
+            score = task.score("test", splits, recipe)
             (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
     metrics: dict[str, Any] = {**setup.size, **state.start}
     complaint = setup.state.implausible if not epochs else ""
@@ -214,12 +215,17 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         epochs=tuple(epochs),
         best_epoch=best_epoch(epochs),
         metrics=metrics,
-        baselines=task.baselines(splits),
+        baselines={name: float(value) for name, value in task.baselines(splits).items()},
         parts=state.spent.parts,
-        data=task.facts(splits),
+        data=task.facts(splits) | {"counts": counts_of(splits)},
     )
     answers = scored.answers if scored else {}
     return Outcome(run=run, dataset=splits.facts, answers=answers, names=splits.test.names)
+
+
+def counts_of(splits: Any) -> dict[str, int]:
+    """Return how many examples each split has."""
+    return {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
 
 
 def scores_of_best(epochs: Sequence[Epoch], metrics: Sequence[Any]) -> dict[str, float]:

@@ -29,8 +29,8 @@ from pytest_amlnn import FORECAST, Case, Run, discover
 from pytest_amlnn.data import Data
 from pytest_amlnn.device import resolve
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.recipe import changed
-from pytest_amlnn.training import started, train
+from pytest_amlnn.recipe import with_changes
+from pytest_amlnn.training import initial_run, train
 
 VALIDATION = 10
 """Pictures a class: 2,000 in all."""
@@ -76,7 +76,7 @@ def fields_of(change: str) -> dict[str, Any]:
 def with_recipe(case: Case, **fields: Any) -> Case:
     """Return the case with fields of its recipe, or of its transforms, set anew."""
     training = case.training
-    recipe, build = changed(training.recipe, **fields), training.build
+    recipe, build = with_changes(training.recipe, **fields), training.build
     if isinstance(build, partial):
         build = partial(build, resolution=recipe.transforms.resolution)
     return replace(case, training=replace(training, recipe=recipe, build=build))
@@ -107,7 +107,9 @@ def runs(case: Case, data: Data, seeds: Sequence[int], device: torch.device) -> 
     """Train with each seed; yield runs as they end."""
     training = case.training
     found = weights.find(training.model, None) if training.start == "imagenet" else None
-    fresh = [started(case, id=case.label, seed=s, device=device, weights=found) for s in seeds]
+    fresh = [
+        initial_run(case, id=case.label, seed=s, device=device, weights=found) for s in seeds
+    ]
     ended = train(case, data, fresh, device=device, progress=Silent(), weights=found)
     return (outcome.run for outcome in ended)
 

@@ -27,7 +27,7 @@ from pytest_amlnn import (
 )
 from pytest_amlnn.data import Data
 from pytest_amlnn.progress import Silent
-from pytest_amlnn.recipe import changed
+from pytest_amlnn.recipe import with_changes
 
 SIDE = 8
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -88,7 +88,7 @@ def small_case(label: str = "linear", **changes: object) -> Case:
             trained[name] = value
         else:
             recipe[name] = value
-    trained.setdefault("recipe", changed(Recipe(epochs=3, learning_rate=0.05), **recipe))
+    trained.setdefault("recipe", with_changes(Recipe(epochs=3, learning_rate=0.05), **recipe))
     return Case(**{"training": Training(**trained), **listed})
 
 

@@ -17,7 +17,7 @@ from amlnn_datasets import tiny_imagenet
 from pytest_amlnn import Case, Recipe, Transforms
 from pytest_amlnn.case import discover, select
 from pytest_amlnn.identity import case_to_plain
-from pytest_amlnn.recipe import changed
+from pytest_amlnn.recipe import with_changes
 
 CASES = discover(amlnn_models)
 LEAST = Recipe(epochs=1, learning_rate=0.1)
@@ -86,7 +86,7 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
 def test_impossible_recipe_is_refused(wrong, words):
     """A recipe that nothing can be trained with names the field and what it needs."""
     with pytest.raises(ValueError, match=words):
-        changed(LEAST, **wrong)
+        with_changes(LEAST, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +109,12 @@ def test_impossible_recipe_is_refused(wrong, words):
 def test_recipe_of_another_kind_is_refused(wrong, words):
     """A value of another type or a word that is not known names the field, not a later line."""
     with pytest.raises(ValueError, match=f"^recipe: {words}"):
-        changed(LEAST, **wrong)
+        with_changes(LEAST, **wrong)
 
 
 def test_least_recipe_is_accepted():
     """The limits that the messages name can be used."""
-    recipe = changed(
+    recipe = with_changes(
         LEAST, batch_size=1, patience=1, resolution=1, threads=1, warmup=0, crop=1, mixup=0
     )
 
@@ -123,7 +123,7 @@ def test_least_recipe_is_accepted():
 
 def test_change_reaches_recipe_and_transforms():
     """One call sets fields of a recipe and of its transforms, and leaves the rest."""
-    recipe = changed(LEAST, epochs=7, flip=True)
+    recipe = with_changes(LEAST, epochs=7, flip=True)
 
     assert recipe == Recipe(epochs=7, learning_rate=0.1, transforms=Transforms(flip=True))
     assert LEAST.epochs == 1

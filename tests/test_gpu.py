@@ -11,7 +11,7 @@ from small_cases import CPU, GPU, needs_cuda, trained
 
 import amlnn_models
 from pytest_amlnn import Run, discover
-from pytest_amlnn.recipe import changed
+from pytest_amlnn.recipe import with_changes
 
 pytestmark = needs_cuda
 
@@ -25,7 +25,7 @@ CASES = {
 def one_epoch(model: str, device: torch.device, **changes: Any) -> Run:
     """Train a net of the quick profile for one epoch."""
     case, training = CASES[model], CASES[model].training
-    recipe = changed(training.recipe, epochs=1, **changes)
+    recipe = with_changes(training.recipe, epochs=1, **changes)
     case = replace(case, training=replace(training, recipe=recipe))
     return trained(case, training.data, device=device).run
 

@@ -423,6 +423,7 @@ def test_case_is_its_listing_and_its_training():
         "profile": "quick",
         "variant": "steps",
         "repeats": 2,
+        "group": "small squares 60",
         "reference": {"test_accuracy": 0.5},
         "training": training_to_plain(case.training),
     }
@@ -439,3 +440,27 @@ def test_training_has_all_of_its_recipe():
 def test_path_is_text():
     """An argument that has a text of its own is recorded by it."""
     assert "a/b" in plain_of(Path("a/b"), "it")
+
+
+def test_data_given_as_a_function_count_by_their_code():
+    """What a test hands to `train` belongs to the training, as a case's own source does."""
+    case = small_case("linear")
+
+    def own(seed: int) -> None:
+        return None
+
+    assert HERE in case_to_plain(case, own)["training"]["code"]
+    assert HERE not in case_to_plain(case)["training"]["code"]
+
+
+def test_functions_that_hold_each_other_are_refused():
+    """A closure that leads back to itself has no text: it is refused in words."""
+
+    def one(outputs: int) -> object:
+        return other
+
+    def other(outputs: int) -> object:
+        return one
+
+    with pytest.raises(IdentityError, match="hold each other"):
+        case_to_plain(small_case("linear", build=one))

@@ -26,6 +26,7 @@ ORDER = list(FOLDERS)
 SOURCES = [path for folder in FOLDERS.values() for path in sorted(folder.rglob("*.py"))]
 ENGINE = sorted(FOLDERS["pytest_amlnn"].rglob("*.py"))
 TESTS = sorted((ROOT / "tests").glob("test_*.py"))
+PROGRAMS = sorted((ROOT / "tests").glob("benchmark_*.py"))
 LONGEST_FILE, LONGEST_FUNCTION = 300, 50
 """In lines."""
 
@@ -261,6 +262,12 @@ def test_every_test_states_its_claim(path):
     ]
 
     assert silent == []
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=name_of)
+def test_program_finds_all_that_it_imports(path):
+    """Programs beside the tests, which docs name, use no name that is gone."""
+    __import__(path.stem)
 
 
 def test_architecture_names_files_that_are_there():

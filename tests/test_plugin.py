@@ -432,12 +432,12 @@ def test_dataset_lies_where_its_option_says(benchmarks, given, outcome, words):
     result.stdout.fnmatch_lines([words])
 
 
-def test_dataset_that_no_case_has_is_refused(benchmarks):
-    """A misspelt name in --amlnn-data fails the cases, and tells which datasets there are."""
+def test_dataset_that_no_case_has_is_named(benchmarks):
+    """A name in --amlnn-data that no collected case has is told; an ini file may hold it."""
     result = benchmarks.runpytest_inprocess("--amlnn-out=out", "--amlnn-data=sqares=x.zip")
 
-    result.assert_outcomes(failed=2)
-    result.stdout.fnmatch_lines(["--amlnn-data names sqares, and cases are of squares"])
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["--amlnn-data: no collected case is trained on sqares"])
 
 
 def test_example_of_the_readme_runs(pytester):

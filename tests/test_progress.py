@@ -55,7 +55,8 @@ def terminal(monkeypatch) -> Terminal:
 def tally(clock: Clock, epochs: int = 4, id: str = "test[a]") -> Tally:
     """Give the tally of a run that starts now."""
     now = clock()
-    return Tally(id=id, seeds=[0], epochs=epochs, started=now, epoch_started=now)
+    shares = {"accuracy"}
+    return Tally(id=id, seeds=[0], epochs=epochs, shares=shares, started=now, epoch_started=now)
 
 
 @contextmanager
@@ -127,7 +128,7 @@ def test_line_of_another_task_holds_its_scores(clock):
     scores = {"loss": 0.5, "recall": 0.25, "perplexity": 12.5}
     shown.epoch(0, [small_epoch(validation=scores)])
 
-    assert "validation 0.5, recall 25.0%, perplexity 12.5, " in shown.line()
+    assert "validation 0.5, recall 0.25, perplexity 12.5, " in shown.line()
 
 
 def test_time_left_counts_from_where_a_run_was_resumed(clock):

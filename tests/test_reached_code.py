@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pytest_amlnn import Classification
-from pytest_amlnn.reached_code import code_of
+from pytest_amlnn import CLASSIFICATION
+from pytest_amlnn.reached_code import READ, code_of
 
 MODELS = '''
     """Nets of somebody else."""
@@ -86,6 +86,7 @@ class Package:
 
     def code(self, *roots: Any) -> dict[str, str]:
         """Give the digests of what `build` or other roots reach, by module."""
+        READ.clear()  # as in a process that begins now
         found = code_of(roots or [self.build])
         return {name.removeprefix(f"{self.name}."): text for name, text in found.items()}
 
@@ -331,7 +332,7 @@ def test_python_itself_and_the_engine_do_not_count(package):
 
 def test_tasks_count():
     """A loss and a score are part of what is trained, so their modules are followed."""
-    found = code_of([Classification])
+    found = code_of([type(CLASSIFICATION)])
 
     assert found.keys() >= {
         "pytest_amlnn.tasks",
@@ -346,3 +347,14 @@ def test_tasks_count():
 def test_what_has_no_code_of_ours_has_no_digest(root):
     """Functions and classes of Python itself are named by the record, and not read."""
     assert code_of([root]) == {}
+
+
+def test_code_is_that_which_is_loaded(package):
+    """A file that is edited while its module is in use changes no digest in this process."""
+    package.write(models="def build(outputs):\n    return outputs\n")
+    before = package.code()
+    package.edit("models", "return outputs", "return outputs + 1")
+    during = code_of([package.build])
+
+    assert {*during.values()} == {*before.values()}
+    assert package.code() != before

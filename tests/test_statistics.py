@@ -174,3 +174,11 @@ def test_chance_of_so_low_is_students(values):
 def test_equal_differences_leave_no_doubt(value, chance):
     """Differences that are all the same are below zero, or they are not."""
     assert chance_of_so_low([value] * 5) == chance
+
+
+def test_numbers_too_large_to_square_have_no_spread():
+    """The mean of huge values is known, their deviation is not; nothing is raised."""
+    found = spread([1e200, -1e200, 3e200])
+
+    assert found.mean == pytest.approx(1e200)
+    assert found.sd is found.low is found.high is None

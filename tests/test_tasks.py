@@ -88,7 +88,7 @@ def test_logits_scored_batch_by_batch_are_worth_what_they_are_as_a_whole(classes
     """Loss, accuracies and answers are torch's of the whole split, to the last bit."""
     logits, labels = logits_of(classes)
     splits = replace(squares()(0), test=split_of(700))
-    found = scored(CLASSIFICATION.score(splits.test, splits, RECIPE), (logits, labels), sizes)
+    found = scored(CLASSIFICATION.score("test", splits, RECIPE), (logits, labels), sizes)
     confidences, ranked = logits.softmax(1).topk(min(5, classes))
     right = ranked == labels[:, None]
 
@@ -163,7 +163,7 @@ def test_forecasts_scored_batch_by_batch_are_worth_what_they_are_as_a_whole(size
     outputs = targets + torch.randn(200, 1, generator=torch.Generator().manual_seed(0))
     inputs = splits.test.inputs[splits.test.rows]
     center = inputs.mean(1) if normalise == "window" else np.full(200, splits.center)
-    found = scored(FORECAST.score(splits.test, splits, recipe), (outputs, targets), sizes)
+    found = scored(FORECAST.score("test", splits, recipe), (outputs, targets), sizes)
 
     assert found.loss == mse_loss(outputs, targets).item()
     assert found.metrics == errors_of(splits, outputs, center)
@@ -176,7 +176,7 @@ def test_validation_of_a_forecast_is_a_loss_alone():
     """What stands beside the test targets says nothing of other splits."""
     splits = windows()
     feed = FORECAST.feed(splits.validation, splits, RECIPE, CPU)
-    score = FORECAST.score(splits.validation, splits, RECIPE)
+    score = FORECAST.score("validation", splits, RECIPE)
     for _, targets in batches_in_order(feed):
         score.add(torch.zeros_like(targets), targets)
     (whole,) = [batch[1] for batch in batches_in_order(feed)]

@@ -24,14 +24,14 @@ import pytest
 
 from amlnn_datasets import tiny_imagenet
 from amlnn_models.resnetv2 import CASES, resnetv2_18
-from pytest_amlnn.recipe import changed
+from pytest_amlnn.recipe import with_changes
 
 (made,) = (c for c in CASES if (c.profile, str(c)) == ("seed", "resnetv2_18-imagenet-10k"))
 TRAINING = replace(
     made.training,
     build=partial(resnetv2_18, resolution=32),
     data=tiny_imagenet.source(size=12, classes=3, validation=2),
-    recipe=changed(made.training.recipe, epochs=1, resolution=32, batch_size=4),
+    recipe=with_changes(made.training.recipe, epochs=1, resolution=32, batch_size=4),
 )
 CASE = replace(made, training=TRAINING, repeats=1)
 

@@ -99,6 +99,7 @@ def initial_run(job: Job, seed: int, device: torch.device) -> Run:
         id=job.id,
         seed=seed,
         device=device,
+        data=job.data,
         weights=job.weights,
         contended=job.contended,
     )

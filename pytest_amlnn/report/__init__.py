@@ -86,7 +86,7 @@ def benchmark(sweep: Sweep) -> dict[str, Any]:
         {
             "machine_info": {**sweep.environment, "python_packages": packages},
             "commit_info": sweep.plan["commit"],
-            "benchmarks": [benchmark_of(result, nodes) for result in timed],
+            "benchmarks": [benchmark_of(result, sweep, nodes) for result in timed],
             "datetime": datetime.now(UTC).isoformat(),
             "version": __version__,
             "schema": 1,
@@ -95,7 +95,7 @@ def benchmark(sweep: Sweep) -> dict[str, Any]:
     return plain
 
 
-def benchmark_of(result: Result, nodes: Mapping[str, str]) -> dict[str, Any]:
+def benchmark_of(result: Result, sweep: Sweep, nodes: Mapping[str, str]) -> dict[str, Any]:
     """Return one case as pytest-benchmark would have recorded it."""
     from pytest_benchmark.stats import Stats
 
@@ -104,12 +104,12 @@ def benchmark_of(result: Result, nodes: Mapping[str, str]) -> dict[str, Any]:
         stats.update(seconds)
     means = {name: spread.mean for name, spread in result.metrics.items()}
     return {
-        "group": f"{case['family']} {result.training['dataset']} {case['size']}",
+        "group": case["group"],
         "name": result.id,
         "fullname": nodes.get(result.id, result.id),
         "params": {"case": case["label"]},
         "param": case["label"],
-        "extra_info": {**means, "status": result.status, "contended": result.contended},
+        "extra_info": {**means, "status": sweep.status(result), "contended": result.contended},
         "options": {
             "disable_gc": False,
             "timer": "train_seconds",

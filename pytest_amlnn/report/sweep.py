@@ -167,9 +167,8 @@ def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:
 def metric_cell(metric: Metric, result: Result) -> Cell:
     """Return a metric's mean; nothing where a case does not have it, such as a start."""
     spread = result.spread(metric)
-    unknown = all(value is None for value in spread.runs)
-    expected = result.status != FINISHED and not metric.name.startswith("start_")
-    if unknown and not expected:
+    unmeasured = all(value is None for value in spread.runs)
+    if unmeasured and (metric.optional or result.status == FINISHED):
         return Cell()
     return Cell(
         spread=spread,
@@ -184,11 +183,11 @@ def comparison_cell(column: Paired, result: Result) -> Cell:
     ours, theirs = (
         [run.value(name) for run in result.runs] for name in (column.metric, column.other)
     )
-    if all(value is None for value in theirs) or (column.by == "difference" and None in ours):
+    if all(value is None for value in theirs) or (column.optional and None in ours):
         return Cell()
-    metric = result.known[column.metric]
-    better = "lower" if metric.better == "lower" else "higher"
-    found = compare(ours, theirs, by=column.by, better=better)  # type: ignore[arg-type]
+    metric = result.known.get(column.metric)
+    lower = metric is not None and metric.better == "lower"
+    found = compare(ours, theirs, by=column.by, better="lower" if lower else "higher")
     return Cell(
         spread=found.spread,
         format=column.format,
@@ -239,5 +238,7 @@ def machine(facts: Mapping[str, Any]) -> str:
 
 def dataset(name: str, facts: Mapping[str, Any]) -> str:
     """Return a dataset's name, counts and digest, in a line."""
-    counts = ", ".join(f"{n:,} {split}" for split, n in facts.get("counts", {}).items())
+    said = facts.get("counts")
+    known = said.items() if isinstance(said, dict) else ()
+    counts = ", ".join(f"{n:,} {split}" for split, n in known)
     return f"{name}: {counts}; digest {str(facts.get('digest'))[:12]}"

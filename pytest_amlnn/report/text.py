@@ -33,7 +33,14 @@ def text_of(cell: Cell) -> str:
 def grid(table: Table, style: str, escape: Callable[[str], str]) -> str:
     """Return a table in a style of tabulate, every text escaped for its reader."""
     rows = [[escape(text_of(cell)) for cell in row] for row in table.rows]
-    return str(tabulate(rows, headers=table.heads, tablefmt=style, disable_numparse=True))
+    return str(
+        tabulate(
+            rows,
+            headers=[escape(head) for head in table.heads],
+            tablefmt=style,
+            disable_numparse=True,
+        )
+    )
 
 
 # Markdown
@@ -50,7 +57,8 @@ def markdown(sweep: Sweep) -> str:
     for notice in found.notices:
         lines = "\n".join(f"- {for_markdown(line)}" for line in notice.lines)
         parts.append(f"## {notice.title}\n\n{lines}")
-    return "\n\n".join([*parts, " ".join(found.notes)]) + "\n"
+    notes = " ".join(map(for_markdown, found.notes))
+    return "\n\n".join([*parts, notes]) + "\n"
 
 
 def heading(found: Document) -> list[str]:

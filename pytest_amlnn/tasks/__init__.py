@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_amlnn.data import Split, Weights, check_splits
 from pytest_amlnn.metrics import Column, Metric
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from pytest_amlnn.recipe import Recipe
     from pytest_amlnn.steps import Feed
+
+
+Part = Literal["validation", "test"]
+"""A split that is scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +64,6 @@ class Task(Protocol):
     """Those of the task; every run has `pytest_amlnn.metrics.COMMON` besides."""
     columns: tuple[Column, ...]
     """What stands in the comparison, before the columns that all tasks have."""
-    answer: str = ""
-    """Which of `answers` tells most of a test example."""
 
     def check(self, splits: Any, recipe: Recipe) -> None:
         """Refuse splits that the task cannot train on; raises DataError with split and row."""
@@ -93,9 +95,16 @@ class Task(Protocol):
         """Return scores of a training batch, each summed over its examples, on the device."""
         return {}
 
-    def score(self, split: Split, splits: Any, recipe: Recipe) -> Score:
-        """Return what scores the outputs for a split."""
+    def score(self, part: Part, splits: Any, recipe: Recipe) -> Score:
+        """Return what scores the outputs for the `validation` or the `test` split."""
         raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether it is a task of the same class with the same fields."""
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
 
     def facts(self, splits: Any) -> dict[str, Any]:
         """Return what each run's record says of the data."""

@@ -1,7 +1,6 @@
 """Classification: one class for each example, of pictures or of anything else.
 
-`CLASSIFICATION` feeds pictures; for other inputs derive from `Classification`, and replace
-`check` and `feed`.
+`CLASSIFICATION` is of pictures; `Classification` takes inputs of any kind as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_amlnn.data import DataError, Pictures, Split, Weights, check_splits
 from pytest_amlnn.metrics import Column, Metric, Paired
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_few, chance_of_so_many
-from pytest_amlnn.tasks import Scored, Task
+from pytest_amlnn.tasks import Part, Scored, Task
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +48,7 @@ START_ACCURACY = Metric(
     share=True,
     head="start %",
     format="{:.1f}",
+    optional=True,
     sentence="Start is the accuracy on the validation examples before the first step, of nets"
     " that start from trained weights.",
 )
@@ -60,6 +60,7 @@ ADDED = Paired(
     head="added",
     format="{:+.1f}",
     share=True,
+    optional=True,
     sentence="Added is by how many points training raised the accuracy on the validation"
     " examples.",
 )
@@ -97,11 +98,10 @@ class Classification(Task):
     )
 
     def check(self, splits: Pictures, recipe: Recipe) -> None:
-        """Refuse pictures that are not uint8 RGB, and labels that are no class; DataError."""
+        """Refuse labels that are no class; raises DataError."""
         check_splits(splits)
         for name in ("train", "validation", "test"):
             check_labels(name, getattr(splits, name), len(splits.classes))
-            check_pictures(name, getattr(splits, name))
 
     def outputs(self, splits: Pictures) -> int:
         """Return one output a class."""
@@ -111,19 +111,13 @@ class Classification(Task):
         """Return weights and class names, which the rows of a head are chosen by."""
         return {"weights": weights, "classes": splits.classes}
 
-    def network(self, net: nn.Module, device: torch.device) -> nn.Module:
-        """Put a net on the device, in the memory format that convolutions are fastest in."""
-        from pytest_amlnn.tasks.pictures import channels_last
-
-        return channels_last(net, device)
-
     def feed(
         self, split: Split, splits: Pictures, recipe: Recipe, device: torch.device
     ) -> Feed:
-        """Return what gives normalised pictures, augmented in training, and labels."""
-        from pytest_amlnn.tasks.pictures import feed_of_pictures
+        """Return what gives inputs as they are, and int64 labels (n,)."""
+        from pytest_amlnn.steps import feed_of_tensors
 
-        return feed_of_pictures(split, len(splits.classes), recipe, device)
+        return feed_of_tensors(split.inputs[split.rows], split.targets.astype("int64"), device)
 
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
         """Return the mean cross-entropy of logits (n, classes), in nats.
@@ -140,9 +134,9 @@ class Classification(Task):
         wanted = targets if targets.ndim == 1 else targets.argmax(1)
         return {"accuracy": (outputs.argmax(1) == wanted).sum()}
 
-    def score(self, split: Split, splits: Pictures, recipe: Recipe) -> ClassificationScore:
+    def score(self, part: Part, splits: Pictures, recipe: Recipe) -> ClassificationScore:
         """Return what scores logits (n, classes)."""
-        return ClassificationScore(len(split), on_cpu=split is splits.test)
+        return ClassificationScore(len(getattr(splits, part)), final=part == "test")
 
     def facts(self, splits: Pictures) -> dict[str, Any]:
         """Return what the dataset says of itself, with the classes; words stand elsewhere."""
@@ -181,42 +175,67 @@ class Classification(Task):
         )
 
 
-class ClassificationScore:
-    """Keeps of each example its loss and its most likely classes."""
+class PictureClassification(Classification):
+    """One of several classes for each picture, uint8 (n, height, width, 3)."""
 
-    def __init__(self, count: int, *, on_cpu: bool) -> None:
+    def check(self, splits: Pictures, recipe: Recipe) -> None:
+        """Refuse pictures that are not uint8 RGB, and labels that are no class; DataError."""
+        super().check(splits, recipe)
+        for name in ("train", "validation", "test"):
+            check_pictures(name, getattr(splits, name))
+
+    def network(self, net: nn.Module, device: torch.device) -> nn.Module:
+        """Put a net on the device, in the memory format that convolutions are fastest in."""
+        from pytest_amlnn.tasks.pictures import channels_last
+
+        return channels_last(net, device)
+
+    def feed(
+        self, split: Split, splits: Pictures, recipe: Recipe, device: torch.device
+    ) -> Feed:
+        """Return what gives normalised pictures, augmented in training, and labels."""
+        from pytest_amlnn.tasks.pictures import feed_of_pictures
+
+        return feed_of_pictures(split, len(splits.classes), recipe, device)
+
+
+class ClassificationScore:
+    """Keeps of each example its loss, and of test examples the most likely classes."""
+
+    def __init__(self, count: int, *, final: bool) -> None:
         from pytest_amlnn.steps import Rows
 
-        self.on_cpu = on_cpu  # so that devices differ in what a net says, not in its loss
+        self.final = final
         self.losses, self.labels, self.hits = (Rows(count) for _ in range(3))
         self.ranked, self.confidences = (Rows(count) for _ in range(2))
 
     def add(self, outputs: Tensor, targets: Tensor) -> None:
         """Take in logits (n, classes) and labels (n,)."""
-        if self.on_cpu:
+        if self.final:
+            # on the CPU: devices break ties in different ways
             outputs, targets = outputs.cpu(), targets.cpu()
-        logarithms = outputs.log_softmax(1)
-        self.losses.append(logarithms.gather(1, targets[:, None]))
+            confidences, ranked = outputs.softmax(1).topk(min(TOP, outputs.shape[1]))
+            self.ranked.append(ranked)
+            self.confidences.append(confidences)
+        self.losses.append(outputs.log_softmax(1).gather(1, targets[:, None]))
         self.hits.append(outputs.argmax(1) == targets)
-        # ranked where the record is made: devices break ties in different ways
-        confidences, ranked = outputs.cpu().softmax(1).topk(min(TOP, outputs.shape[1]))
-        self.ranked.append(ranked)
-        self.confidences.append(confidences)
         self.labels.append(targets)
 
     def result(self) -> Scored:
-        """Return loss, accuracy and top-5 accuracy, and each example's most likely classes."""
+        """Return loss and accuracy; of test examples top-5 accuracy and most likely classes."""
         from torch.nn.functional import nll_loss
 
-        labels, ranked = self.labels.filled_rows, self.ranked.filled_rows
-        confidences = self.confidences.filled_rows
+        labels = self.labels.filled_rows
         # summed as cross_entropy sums the losses of a whole split: the same bits
         loss = nll_loss(self.losses.filled_rows, labels.new_zeros(len(labels))).item()
-        labels = labels.cpu()
+        scores = {"accuracy": self.hits.filled_rows.sum().item() / len(labels)}
+        if not self.final:
+            return Scored(loss=loss, scores=scores)
+        ranked, confidences = self.ranked.filled_rows, self.confidences.filled_rows
         right = ranked == labels[:, None]
         return Scored(
             loss=loss,
-            scores={"accuracy": self.hits.filled_rows.sum().item() / len(labels)},
+            scores=scores,
             metrics={
                 "test_accuracy": right[:, 0].sum().item() / len(labels),
                 "test_top5": right.any(1).sum().item() / len(labels),
@@ -232,7 +251,7 @@ class ClassificationScore:
         )
 
 
-CLASSIFICATION = Classification()
+CLASSIFICATION = PictureClassification()
 
 
 # checks

@@ -29,7 +29,7 @@ class Segmentation(Task):
     def training_scores(self, outputs, targets):
         return {"pixels": (outputs.argmax(1) == targets).float().mean((1, 2)).sum()}
 
-    def score(self, split, splits, recipe):
+    def score(self, part, splits, recipe):
         return SegmentationScore()
 
     def baselines(self, splits):

@@ -38,7 +38,7 @@ class Regression(Task):
     def loss(self, outputs, targets, recipe):
         return mse_loss(outputs[:, 0].float(), targets)
 
-    def score(self, split, splits, recipe):
+    def score(self, part, splits, recipe):
         return RegressionScore(float(splits.train.targets.mean()))
 
 

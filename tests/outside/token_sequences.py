@@ -11,10 +11,8 @@ from pytest_amlnn import (
     Recipe,
     Source,
     Split,
-    Task,
     Training,
 )
-from pytest_amlnn.data import check_splits
 
 WORDS, LENGTH, CLASSES = 20, 12, ("even", "odd", "mixed")
 
@@ -23,11 +21,9 @@ class Tokens(Classification):
     """One class for each sequence of int64 tokens (n, length)."""
 
     name = "tokens"
-    feed = Task.feed
-    network = Task.network
 
     def check(self, splits, recipe):
-        check_splits(splits)
+        super().check(splits, recipe)
         for name in ("train", "validation", "test"):
             tokens = getattr(splits, name).inputs
             if tokens.dtype != np.int64 or not 0 <= tokens.min() <= tokens.max() < WORDS:
