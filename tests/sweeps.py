@@ -37,6 +37,8 @@ def test_small(case, train, gate):
 '''
 
 
+PRINTER = "cat"
+"""The program that a sweep's output takes its way through, in the sweep's process group."""
 QUICKLY = ("--assert=plain", "-p", "no:cacheprovider", "-p", "no:anyio")
 """Spare pytest what these tests do not need: half of its start."""
 

@@ -147,7 +147,7 @@ def test_run_that_diverges_takes_no_other_with_it(tmp_path):
 
     case = recurrent(epochs=3)
     runs = compute(case, tmp_path / "broken", [0, 1, 2], data=broken)
-    whole = compute(case, tmp_path / "whole", [0, 2])
+    whole = compute(case, tmp_path / "whole", [0, 2], data=broken)
 
     assert [run.status for run in runs] == ["finished", "diverged", "finished"]
     assert len(runs[1].epochs) == 1
