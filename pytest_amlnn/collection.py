@@ -32,9 +32,6 @@ def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
     )
     name = metafunc.function.__name__
     session.known[name] = {f"{name}[{case}]": case for case in known}
-    session.unused_data -= {
-        text for case in known for text in (case.only_with, case.only_without)
-    }
     metafunc.parametrize("case", chosen, ids=str)
 
 
@@ -50,7 +47,6 @@ def prepare(
             continue
         function = getattr(item, "originalname", item.name)
         session.known.setdefault(function, {})[item.name] = case
-        session.unused_data.discard(case.training.data.name)
         reason = unavailable(case, session.options) or hook.pytest_amlnn_unavailable(
             case=case, options=session.options
         )
@@ -65,6 +61,17 @@ def unavailable(case: Case, options: Options) -> str | None:
         return data.at(options.data.get(data.name)).unavailable()
     except DataError:  # opening the data says it again, in the test
         return None
+
+
+def unused_data(session: Session) -> list[str]:
+    """Return the datasets that --amlnn-data names and no collected case is trained on."""
+    cases = [case for cases in session.known.values() for case in cases.values()]
+    used = {
+        name
+        for case in cases
+        for name in (case.training.data.name, case.only_with, case.only_without)
+    }
+    return sorted(session.options.data.keys() - used)
 
 
 def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], float]) -> None:
@@ -85,9 +92,8 @@ def plan_of(
     benchmarks = [item for item in items if trains(item)]
     if not benchmarks:
         return None
-    said = {name: getattr(options, name) for name in OPTIONS}
     return {
-        "options": {**said, "data": dict(options.data)},
+        "options": {name: getattr(options, name) for name in OPTIONS},
         "limits": [gate.to_plain(limit) for limit in limits],
         "cases": [plan_entry(item, options) for item in benchmarks],
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},

@@ -79,7 +79,7 @@ def pytest_configure(config: pytest.Config) -> None:
             config.hook.pytest_amlnn_check(options=options)
             check_surroundings(options)
         limits = gates.load_for(options)
-        config.stash[KEY] = Session(options=options, limits=limits, unused_data={*options.data})
+        config.stash[KEY] = Session(options=options, limits=limits)
     except ERRORS as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -279,9 +279,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if session.trouble:
         terminalreporter.section("no report", red=True)
         terminalreporter.write_line(session.trouble)
-    if session.nodes and session.unused_data:  # an ini file may name what is not collected
-        unused = ", ".join(sorted(session.unused_data))
-        terminalreporter.write_line(f"--amlnn-data: no collected case is trained on {unused}")
+    unused = collection.unused_data(session)
+    if session.nodes and unused:  # an ini file may name what is not collected
+        names = ", ".join(unused)
+        terminalreporter.write_line(f"--amlnn-data: no collected case is trained on {names}")
     if session.sweep is None:
         return
     from pytest_amlnn.report import text

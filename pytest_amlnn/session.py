@@ -30,8 +30,6 @@ class Session:
     """By test function, the case of each id that it has in this profile."""
     nodes: dict[str, list[str]] = field(default_factory=dict)
     """By case key, the items that bear it; a run directory can hold only one."""
-    unused_data: set[str] = field(default_factory=set)
-    """Datasets that --amlnn-data names and no collected case is trained on."""
     trouble: str = ""
     """Why there is no report."""
     signals: list[int] | None = None

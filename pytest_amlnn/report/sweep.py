@@ -166,7 +166,7 @@ def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:
 
 def metric_cell(metric: Metric, result: Result) -> Cell:
     """Return a metric's mean; nothing where a case does not have it, such as a start."""
-    spread = result.spread(metric)
+    spread = result.metrics.get(metric.name) or result.spread(metric)  # a baseline is no metric
     unmeasured = all(value is None for value in spread.runs)
     if unmeasured and (metric.optional or result.status == FINISHED):
         return Cell()
