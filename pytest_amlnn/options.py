@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pytest_amlnn import store
+from pytest_amlnn import plans, store
 
 PROFILES = ("quick", "seed", "full")
 LARGEST = 2**31
@@ -145,7 +145,7 @@ def default_out(config: pytest.Config, resume: bool) -> Path:
         return Path(workerinput(config)["amlnn_out"])
     home = config.rootpath / ".amlnn"
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return (store.newest(home) if resume else None) or home / f"{now}-{os.getpid()}"
+    return (plans.newest(home) if resume else None) or home / f"{now}-{os.getpid()}"
 
 
 def is_parallel(config: pytest.Config) -> bool:
@@ -222,9 +222,9 @@ def check_surroundings(options: Options) -> None:
 
     Raises StoreError, OptionError. A sweep that is resumed forgets what crashed.
     """
-    store.claim(options.out, resume=options.resume)
-    if (options.out / store.PLAN).exists():
-        profile = store.load_plan(options.out)["options"]["profile"]
+    plans.claim(options.out, resume=options.resume)
+    if (options.out / plans.PLAN).exists():
+        profile = plans.load(options.out)["options"]["profile"]
         if profile != options.profile:
             raise store.StoreError(
                 f"--amlnn-out {options.out} holds a sweep of the profile {profile}, not"

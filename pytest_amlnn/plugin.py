@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_amlnn import collection, disk, hooks, report, store, workers
+from pytest_amlnn import collection, disk, hooks, plans, report, store, workers
 from pytest_amlnn import gate as gates
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.identity import IdentityError
@@ -115,7 +115,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     again = workerinput(config).get("amlnn_planned")  # in the place of a worker that died
     if plan and not (again or config.option.collectonly or config.option.setupplan):
         try:
-            store.save_plan(mine.options.out, plan)
+            plans.save(mine.options.out, plan)
         except disk.DiskError as error:
             mine.trouble = str(error)  # raised here it would look like a bug of pytest
         end_like_an_interrupt(config)
@@ -245,9 +245,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if item.get_closest_marker("skip"):  # the plan knows
         return
     out = session.options.out
-    if (out / store.PLAN).exists():
+    if (out / plans.PLAN).exists():
         try:
-            store.mark_skipped(out, item.name, str(raised.value))
+            plans.mark_skipped(out, item.name, str(raised.value))
         except ERRORS as error:
             session.trouble = str(error)
 
@@ -259,7 +259,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     out = mine.options.out
     if mine.signals:
         session.exitstatus = TERMINATED
-    if workerinput(config) or not (out / store.PLAN).exists() or config.option.collectonly:
+    if workerinput(config) or not (out / plans.PLAN).exists() or config.option.collectonly:
         return
     try:
         with uninterrupted():

@@ -12,7 +12,7 @@ from typing import Any
 
 from xdist.scheduler import LoadScheduling, WorkStealingScheduling
 
-from pytest_amlnn import store
+from pytest_amlnn import plans
 
 
 class CostliestFirst:
@@ -26,8 +26,8 @@ class CostliestFirst:
     def schedule(self: Any) -> None:
         """Deal each worker a costly item and a cheap one to follow."""
         first = self.collection is None and self._check_nodes_have_same_collection()
-        if first and (self.out / store.PLAN).exists():
-            self.costs = dict(store.load_plan(self.out)["costs"])
+        if first and (self.out / plans.PLAN).exists():
+            self.costs = dict(plans.load(self.out)["costs"])
             collection = next(iter(self.node2collection.values()))
             self.collection, self.pending[:] = collection, range(len(collection))
         super().schedule()  # type: ignore[misc]

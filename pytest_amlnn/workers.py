@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_amlnn import disk, store
+from pytest_amlnn import disk, plans, store
 from pytest_amlnn.session import end_like_an_interrupt, session_of
 
 RERUNS = 2
@@ -28,14 +28,14 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Do in the controller, which collects nothing itself, what collection asks for."""
     config, session = node.config, session_of(node.config)
     out = session.options.out
-    if session.crashes is not None or not (out / store.PLAN).exists():
+    if session.crashes is not None or not (out / plans.PLAN).exists():
         return
     session.crashes = Counter()
     end_like_an_interrupt(config)
     distributed = config.pluginmanager.getplugin("dsession")
     if config.option.maxworkerrestart is None and distributed._max_worker_restart is not None:
         # as many as the cases may cost; xdist's own limit would end the sweep before that
-        cases = len(store.load_plan(out)["cases"])
+        cases = len(plans.load(out)["cases"])
         distributed._max_worker_restart += cases * (RERUNS + 1)
 
 
@@ -52,7 +52,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     """Run a case again whose worker died, some times; then record it as crashed."""
     session = session_of(report.node.config)
     out = session.options.out
-    planned = store.load_plan(out)["cases"] if session.crashes is not None else []
+    planned = plans.load(out)["cases"] if session.crashes is not None else []
     ids = {case["nodeid"]: case["id"] for case in planned}
     if crashitem not in ids or session.crashes is None:
         return

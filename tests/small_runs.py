@@ -7,7 +7,7 @@ from pathlib import Path
 
 from small_cases import line_case, small_case
 
-from pytest_amlnn import Epoch, Limit, Run, gate, store
+from pytest_amlnn import Epoch, Limit, Run, gate, plans, store
 from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.result import task_to_plain
 
@@ -141,7 +141,7 @@ def sweep(
         "cases": [planned(id, seeds=seeds) for id in dict.fromkeys([*ran, *missing])]
         + [planned(id, skip) for id, skip in (skipped or {}).items()],
     }
-    store.save_plan(folder, plan)
+    plans.save(folder, plan)
     for run in runs:
         store.save_run(folder, run, {}, [])
     if environment is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_amlnn import CLASSIFICATION, FORECAST, report, store
+from pytest_amlnn import CLASSIFICATION, FORECAST, plans, report, store
 from pytest_amlnn.report.sweep import tables
 from pytest_amlnn.report.text import text_of
 from pytest_amlnn.result import Result
@@ -104,7 +104,7 @@ def test_old_sweep_is_not_resumed(tmp_path):
     folder = shutil.copytree(RECORDS, tmp_path / "sweep")
     before = (folder / "plan.json").read_bytes()
     with pytest.raises(StoreError, match=re.escape(str(folder))) as caught:
-        store.claim(folder, resume=True)
+        plans.claim(folder, resume=True)
 
     assert str(caught.value) == (
         f"--amlnn-out {folder} is a record of schema 1, and this version of pytest-amlnn writes"

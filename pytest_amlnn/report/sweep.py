@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pytest_amlnn import store
+from pytest_amlnn import plans, store
 from pytest_amlnn.comparison import compare
 from pytest_amlnn.gate import PASSED, Limit, Verdict, judge
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
@@ -53,7 +53,7 @@ class Sweep:
 
 def read(folder: Path) -> Sweep:
     """Read a run directory and judge its results; StoreError where it is none."""
-    plan = store.load_plan(folder)
+    plan = plans.load(folder)
     results = gather(store.load_runs(folder))
     limits: dict[str, list[Limit]] = {}
     for plain in plan["limits"]:
