@@ -1,22 +1,23 @@
-"""From collected items to cases, and to the plan that is written before any of them runs."""
+"""From collected items to cases: which of them train, what, and whether they can here."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_benchmark.utils import get_commit_info
 
-from pytest_amlnn import gate, store
+from pytest_amlnn import store
 from pytest_amlnn.case import Case, discover, select
+from pytest_amlnn.command_line import patterns_of_tests
 from pytest_amlnn.data import DataError
-from pytest_amlnn.identity import IdentityError, case_to_plain
-from pytest_amlnn.options import Options
 from pytest_amlnn.session import Session
 
-OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")
+FIXTURES = "pytest_amlnn.fixtures"
+"""The module of the fixture `train`."""
 
 
 def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
@@ -35,37 +36,44 @@ def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
     metafunc.parametrize("case", chosen, ids=str)
 
 
-def prepare(
-    items: Iterable[pytest.Item], session: Session, clock: Callable[[], float], hook: Any
-) -> None:
+def remember(file: Path, made: Any, session: Session) -> None:
+    """Take note of the benchmarks that a file has, before any selection leaves some out."""
+    session.files.add(file)
+    for item in made if isinstance(made, list) else [made]:
+        if isinstance(item, pytest.Item) and trains(item):
+            session.known.setdefault(function_of(item), {})[item.name] = case_of(item)
+
+
+def prepare(items: Iterable[pytest.Item], session: Session, clock: Callable[[], float]) -> None:
     """Give every benchmark its clock, and skip the cases that cannot run here."""
     for item in filter(trains, items):
         case = case_of(item)
         session.nodes.setdefault(store.key(item.name), []).append(item.nodeid)
         time_by_training(item, case, clock)
-        if case is None:
-            continue
-        function = getattr(item, "originalname", item.name)
-        session.known.setdefault(function, {})[item.name] = case
-        reason = unavailable(case, session.options) or hook.pytest_amlnn_unavailable(
-            case=case, options=session.options
-        )
+        reason = case and unavailable(case, item, session)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
-def unavailable(case: Case, options: Options) -> str | None:
-    """Say why the data of a case are not on this machine; None where they are."""
+def unavailable(case: Case, item: pytest.Item, session: Session) -> str | None:
+    """Say why a case cannot run on this machine; None where it can.
+
+    The hook is that of the folders above the item, as a conftest.py speaks for what is below.
+    """
     data = case.training.data
     try:
-        return data.at(options.data.get(data.name)).unavailable()
+        reason = data.at(session.options.data.get(data.name)).unavailable()
     except DataError:  # opening the data says it again, in the test
-        return None
+        reason = None
+    asked = item.ihook.pytest_amlnn_unavailable
+    return reason or asked(case=case, options=session.options)
 
 
 def unused_data(session: Session) -> list[str]:
     """Return the datasets that --amlnn-data names and no collected case is trained on."""
     cases = [case for cases in session.known.values() for case in cases.values()]
+    if None in cases:  # a test's body knows more
+        return []
     used = {
         name
         for case in cases
@@ -85,49 +93,28 @@ def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], f
     item.add_marker(pytest.mark.benchmark(**settings), append=False)
 
 
-def plan_of(
-    items: Iterable[pytest.Item], options: Options, limits: Iterable[gate.Limit]
-) -> dict[str, Any] | None:
-    """Return the plan of these items as plain data, None where none of them is a benchmark."""
-    benchmarks = [item for item in items if trains(item)]
-    if not benchmarks:
-        return None
-    return {
-        "options": {name: getattr(options, name) for name in OPTIONS},
-        "limits": [gate.to_plain(limit) for limit in limits],
-        "cases": [plan_entry(item, options) for item in benchmarks],
-        "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
-        "commit": get_commit_info(),
-    }
-
-
-def remember_code(items: Iterable[pytest.Item]) -> None:
-    """Read the code that cases reach, as it is now: it may be edited while they train."""
-    for item in filter(trains, items):
-        case = case_of(item)
-        if case is not None:
-            with suppress(IdentityError):  # said where the case is trained
-                case_to_plain(case)
-
-
-def plan_entry(item: pytest.Item, options: Options) -> dict[str, Any]:
-    """Return what the plan says of one item."""
-    skips = [
-        mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip")
-        for mark in item.iter_markers("skip")
-    ]
-    case = case_of(item)
-    return {
-        "id": item.name,
-        "nodeid": item.nodeid,
-        "skip": skips[0] if skips else None,
-        "seeds": [*options.seeds_of(case.repeats if case else 1)],
-    }
+# items
 
 
 def trains(item: pytest.Item) -> bool:
-    """Return whether an item is a benchmark of ours."""
-    return "train" in getattr(item, "fixturenames", ())
+    """Return whether an item has the plugin's fixture `train`, itself or through others.
+
+    A project's own fixture or parameter of that name is none, unless it asks for ours.
+    """
+    if "train" in getattr(getattr(item, "callspec", None), "params", ()):
+        return False
+    info = getattr(item, "_fixtureinfo", None)
+    for definition in reversed(info.name2fixturedefs.get("train", ()) if info else ()):
+        if definition.func.__module__ == FIXTURES:
+            return True
+        if "train" not in definition.argnames:
+            return False
+    return False
+
+
+def function_of(item: pytest.Item) -> str:
+    """Return the name of an item's test function."""
+    return getattr(item, "originalname", None) or item.name
 
 
 def case_of(item: pytest.Item) -> Case | None:
@@ -135,3 +122,18 @@ def case_of(item: pytest.Item) -> Case | None:
     callspec = getattr(item, "callspec", None)
     cases = [v for v in callspec.params.values() if isinstance(v, Case)] if callspec else []
     return cases[0] if cases else None
+
+
+# what was collected
+
+
+def is_complete(folder: Path, session: Session, config: pytest.Config) -> bool:
+    """Return whether tests were collected from every test file in a folder and below."""
+    patterns, pruned = patterns_of_tests(config)
+    for place, folders, names in os.walk(folder):
+        folders[:] = [f for f in folders if not any(fnmatch(f, p) for p in pruned)]
+        for name in names:
+            wanted = any(fnmatch(name, pattern) for pattern in patterns)
+            if wanted and Path(place, name) not in session.files:
+                return False
+    return True

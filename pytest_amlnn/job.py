@@ -33,6 +33,8 @@ class Job:
     weights: Weights | None = None
     contended: bool = False
     """Another run shares the machine."""
+    wait: bool = True
+    """For cores or a GPU that another training holds."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to be sent where its data cannot go; raises DataError."""
@@ -59,4 +61,5 @@ def job_of(
         facts={"profile": options.profile, "engine": "inline"},
         weights=weights,
         contended=int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) > 1,
+        wait=options.wait,
     )

@@ -1,18 +1,16 @@
-"""The border: what the command line, pytest.ini and the environment say, as plain values."""
+"""Options as plain values: what there is, and the check of what was given."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from pytest_amlnn import plans, store
+from pytest_amlnn import plans
 
 PROFILES = ("quick", "seed", "full")
 LARGEST = 2**31
@@ -20,6 +18,8 @@ LARGEST = 2**31
 GATES = ("off", "report", "enforce")
 DEFAULT_DATASET = "tiny-imagenet"
 """The dataset that a bare path of --amlnn-data is of."""
+NAMED = re.compile(r"([A-Za-z][\w.-]*=)(.+)")
+"""NAME=PATH."""
 
 
 class OptionError(Exception):
@@ -46,15 +46,21 @@ class Options:
     gates: Path
     gates_named: bool
     """Whether the file of limits was asked for, so that its absence is an error."""
+    wait: bool = True
+    """For cores or a GPU that another training holds."""
 
     def seeds_of(self, repeats: int) -> range:
         """Return the seeds of a case that has so many repeats unless an option says."""
         return range(self.seed, self.seed + (self.repeats or repeats))
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the options as plain data, for a worker of pytest-xdist."""
+        return {**asdict(self), "out": str(self.out), "gates": str(self.gates)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """One option: its name on the command line, and in pytest.ini with underscores."""
+    """One option: `--amlnn-<name>`, and in pytest.ini `amlnn_<name>` with underscores."""
 
     name: str
     help: str
@@ -64,6 +70,11 @@ class Option:
     """On or off, without a value."""
     many: bool = False
     """May be given several times; in pytest.ini, several lines."""
+
+    @property
+    def key(self) -> str:
+        """Name among pytest's options, and in pytest.ini."""
+        return f"amlnn_{self.name.replace('-', '_')}"
 
 
 OPTIONS = (
@@ -97,79 +108,30 @@ OPTIONS = (
         default="enforce",
     ),
     Option(name="gates", help="file of limits (default: benchmarks/gates.toml)"),
+    Option(
+        name="no-wait",
+        help="train at once where another training holds the cores or the GPU; times then count"
+        " as contended",
+        switch=True,
+    ),
 )
-
-
-# pytest
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add one group of options, each with a setting of the same name for pytest.ini."""
-    group = parser.getgroup("amlnn", "benchmarks of training")
-    for option in OPTIONS:
-        name, ini = f"--amlnn-{option.name}", f"amlnn_{option.name}"
-        if option.switch:
-            group.addoption(name, action="store_true", help=option.help)
-            parser.addini(ini, help=option.help, type="bool", default=False)
-            continue
-        group.addoption(
-            name,
-            choices=option.choices or None,
-            help=option.help,
-            metavar=None if option.choices else option.name.upper(),
-            action="append" if option.many else "store",
-        )
-        if option.many:
-            parser.addini(ini, help=option.help, type="linelist")
-        else:
-            parser.addini(ini, help=option.help)
-
-
-def read_options(config: pytest.Config) -> Options:
-    """Return the options of a pytest run, checked; raises OptionError."""
-    raw = {
-        option.name: config.getoption(f"amlnn_{option.name}")
-        or config.getini(f"amlnn_{option.name}")
-        or ([os.environ.get("AMLNN_DATA")] if option.name == "data" else None)
-        or option.default
-        for option in OPTIONS
-    }
-    return check_options(
-        raw, root=config.rootpath, out=default_out(config, bool(raw["resume"]))
-    )
-
-
-def default_out(config: pytest.Config, resume: bool) -> Path:
-    """Return the run directory where none is named: a new one, or the newest to resume."""
-    if "amlnn_out" in workerinput(config):
-        return Path(workerinput(config)["amlnn_out"])
-    home = config.rootpath / ".amlnn"
-    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    return (plans.newest(home) if resume else None) or home / f"{now}-{os.getpid()}"
-
-
-def is_parallel(config: pytest.Config) -> bool:
-    """Return whether this process deals tests to workers of pytest-xdist."""
-    return not workerinput(config) and config.getoption("dist", "no") != "no"
-
-
-def workerinput(config: pytest.Config) -> dict[str, Any]:
-    """Return what the controller told this worker of pytest-xdist; empty elsewhere."""
-    return getattr(config, "workerinput", {})
+PATHS = ("data", "weights", "out", "gates")
+"""Options that name files or folders."""
 
 
 # checks
 
 
-def check_options(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
-    """Return the options from their texts; `root` and `out` are the defaults' places.
+def check_options(raw: Mapping[str, Any], *, home: Path) -> Options:
+    """Return the options from their texts; run directories and limits have their place by
+    default below `home`.
 
     Raises OptionError for a value that cannot be used.
     """
     for option in OPTIONS:
         if option.choices and raw[option.name] not in option.choices:
             raise OptionError(wrong(option.name, raw[option.name], " or ".join(option.choices)))
-    gates = raw["gates"]
+    gates, resume = raw["gates"], bool(raw["resume"])
     return Options(
         profile=raw["profile"],
         data=places([text for text in raw["data"] or () if text]),
@@ -177,20 +139,44 @@ def check_options(raw: Mapping[str, Any], *, root: Path, out: Path) -> Options:
         device=device_name(raw["device"]),
         seed=whole("seed", raw["seed"], least=0),
         repeats=None if raw["repeats"] is None else whole("repeats", raw["repeats"], least=1),
-        out=Path(raw["out"] or out),
-        resume=bool(raw["resume"]),
+        out=Path(raw["out"] or default_out(home / ".amlnn", resume)),
+        resume=resume,
         gate=raw["gate"],
-        gates=Path(gates) if gates else root / "benchmarks" / "gates.toml",
+        gates=Path(gates or default_gates(home)),
         gates_named=bool(gates),
+        wait=not raw["no-wait"],
     )
+
+
+def default_out(folder: Path, resume: bool) -> Path:
+    """Return the run directory where none is named: a new one, or the newest to resume."""
+    now = datetime.now(UTC)
+    new = folder / f"{now:%Y%m%d-%H%M%S}-{os.getpid()}"
+    if is_there(new):  # of this process, within the same second
+        new = new.with_name(f"{new.name}-{now:%f}")
+    return (plans.newest(folder) if resume else None) or new
+
+
+def default_gates(home: Path) -> Path:
+    """Return where limits stand if no file is named: also if pytest started below there."""
+    places = [folder / "benchmarks" / "gates.toml" for folder in (home, *home.parents)]
+    return next(filter(is_there, places), places[0])
+
+
+def is_there(path: Path) -> bool:
+    """Return whether something is there, as far as this user may know."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def places(texts: list[str]) -> dict[str, str]:
     """Return paths by the name of their dataset, from `NAME=PATH` and bare paths."""
     found: dict[str, str] = {}
     for text in texts:
-        named = re.fullmatch(r"([A-Za-z][\w.-]*)=(.+)", text)
-        name, path = named.groups() if named else (DEFAULT_DATASET, text)
+        named = NAMED.fullmatch(text)
+        name, path = (named[1][:-1], named[2]) if named else (DEFAULT_DATASET, text)
         if name in found:
             raise OptionError(f"--amlnn-data names {name} twice: {found[name]} and {path}")
         found[name] = path
@@ -214,27 +200,4 @@ def whole(name: str, text: str, *, least: int) -> int:
 
 def wrong(name: str, value: object, needs: str) -> str:
     """Say which option has which value, and what it takes."""
-    return f"--amlnn-{name} {value}: needs {needs} (ini name: amlnn_{name})"
-
-
-def check_surroundings(options: Options) -> None:
-    """Refuse a run directory that cannot be used and a device that is not here.
-
-    Raises StoreError, OptionError. A sweep that is resumed forgets what crashed.
-    """
-    plans.claim(options.out, resume=options.resume)
-    if (options.out / plans.PLAN).exists():
-        profile = plans.load(options.out)["options"]["profile"]
-        if profile != options.profile:
-            raise store.StoreError(
-                f"--amlnn-out {options.out} holds a sweep of the profile {profile}, not"
-                f" {options.profile}: resume it with --amlnn-profile {profile}"
-            )
-        store.forget_crashed(options.out)
-    if options.device not in ("auto", "cpu"):
-        from pytest_amlnn.device import DeviceError, resolve
-
-        try:
-            resolve(options.device)
-        except DeviceError as error:
-            raise OptionError(str(error)) from error
+    return f"--amlnn-{name} {value}: needs {needs} (ini name: amlnn_{name.replace('-', '_')})"

@@ -2,66 +2,85 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_amlnn import store
 from pytest_amlnn.result import SCHEMA
 from pytest_amlnn.store import StoreError, locked, other_schema, read_json, write_json
 
 PLAN = "plan.json"
 
 
-def claim(folder: Path, *, resume: bool = False) -> None:
-    """Check that a sweep can be written to a folder, and leave it as it was.
+def begin(folder: Path, plan: Mapping[str, Any], *, token: str, resume: bool) -> None:
+    """Write what is going to be run, before any of it is.
 
-    Raises StoreError where the folder holds another sweep, unless that is resumed, or
-    cannot be written to.
+    `token` tells this sweep from others: its processes add to one plan. With `resume` an
+    earlier sweep in this folder is gone on with: its crashed and out-of-memory records are
+    deleted, so that those runs are repeated. Raises StoreError where the folder holds another
+    sweep or another profile's, or cannot be written to.
     """
-    if (folder / PLAN).exists() and (schema := load(folder)["schema"]) != SCHEMA:
-        raise StoreError(f"--amlnn-out {folder} {other_schema(schema, folder)}")
-    if (folder / PLAN).exists() and not resume:
-        raise StoreError(
-            f"--amlnn-out {folder} holds another sweep; resume it by --amlnn-resume, name a new"
-            " folder, or remove it"
-        )
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    probe = folder / f".probe.{os.getpid()}"
+    plan = {**plan, "sweep": token}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        refuse_other(folder, plan, resume=resume)  # before anything in there is touched
+        with locked(folder, PLAN):
+            earlier = refuse_other(folder, plan, resume=resume)
+            if earlier and earlier.get("sweep") != token:
+                store.forget_crashed(folder)
+            save(folder, plan, earlier)
     except OSError as error:
         raise StoreError(
             f"--amlnn-out {folder} cannot be written to: {error.strerror}; name another folder"
         ) from error
-    finally:
-        for path in missing:
-            with suppress(OSError):  # never made, or in use by somebody else by now
-                path.rmdir()
 
 
-def newest(folder: Path) -> Path | None:
-    """Return the newest sweep below a folder, by its name; None where there is none."""
-    return max((plan.parent for plan in folder.glob(f"*/{PLAN}")), default=None)
+def refuse_other(
+    folder: Path, plan: Mapping[str, Any], *, resume: bool
+) -> dict[str, Any] | None:
+    """Return the plan that a folder holds, if any; StoreError where it is of another sweep."""
+    if not (folder / PLAN).exists():
+        return None
+    earlier = load(folder)
+    if earlier.get("sweep") == plan["sweep"]:
+        return earlier
+    if earlier["schema"] != SCHEMA:
+        raise StoreError(f"--amlnn-out {folder} {other_schema(earlier['schema'], folder)}")
+    if not resume:
+        raise StoreError(
+            f"--amlnn-out {folder} holds another sweep; resume it by --amlnn-resume, name a new"
+            " folder, or remove it"
+        )
+    then, now = earlier["options"]["profile"], plan["options"]["profile"]
+    if then != now:
+        raise StoreError(
+            f"--amlnn-out {folder} holds a sweep of the profile {then}, not {now}: resume it"
+            f" with --amlnn-profile {then}"
+        )
+    return earlier
 
 
-def save(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Write what is going to be run, before any of it is.
+def save(folder: Path, plan: Mapping[str, Any], earlier: Mapping[str, Any] | None) -> None:
+    """Write a plan; call it while the plan is locked.
 
-    What an earlier plan of this folder holds besides, cases and seeds, stays: a sweep that
-    is resumed in part is not complete, nor is one whose data are not found any more.
+    What the earlier one holds besides, cases and seeds, stays: a sweep that is resumed in part
+    is not complete, nor is one whose data are not found any more.
     """
+    cases = {case["id"]: case for case in (earlier["cases"] if earlier else ())}
+    costs = {**(earlier["costs"] if earlier else {}), **plan["costs"]}
+    for case in plan["cases"]:
+        before = cases.get(case["id"], case)
+        seeds, skip = {*case["seeds"], *before["seeds"]}, before["skip"] and case["skip"]
+        cases[case["id"]] = {**case, "seeds": sorted(seeds), "skip": skip}
+    whole = {**plan, "cases": [*cases.values()], "costs": costs}
+    write_json(folder / PLAN, {"schema": SCHEMA, **whole})
+
+
+def add(folder: Path, entry: Mapping[str, Any]) -> None:
+    """Add a case, or seeds of one, that became known only as its test ran."""
     with locked(folder, PLAN):
-        earlier = load(folder)["cases"] if (folder / PLAN).exists() else []
-        cases = {case["id"]: case for case in earlier}
-        for case in plan["cases"]:
-            before = cases.get(case["id"], case)
-            seeds, skip = {*case["seeds"], *before["seeds"]}, before["skip"] and case["skip"]
-            cases[case["id"]] = {**case, "seeds": sorted(seeds), "skip": skip}
-        write_json(folder / PLAN, {"schema": SCHEMA, **plan, "cases": [*cases.values()]})
+        plan = load(folder)
+        save(folder, {**plan, "cases": [entry]}, plan)
 
 
 def mark_skipped(folder: Path, id: str, reason: str) -> None:
@@ -74,6 +93,22 @@ def mark_skipped(folder: Path, id: str, reason: str) -> None:
         write_json(folder / PLAN, plan)
 
 
+def check_whole(folder: Path, planned: Iterable[str]) -> None:
+    """Raise StoreError where the plan lacks cases that were planned: it was lost meanwhile."""
+    held = {case["id"] for case in load(folder)["cases"]}
+    lost = [id for id in planned if id not in held]
+    if lost:
+        raise StoreError(
+            f"{folder / PLAN} is not the plan of this sweep any more: {lost[0]} is not in it;"
+            " what else wrote there? Run it again with an --amlnn-out of its own"
+        )
+
+
 def load(folder: Path) -> dict[str, Any]:
     """Read the plan; StoreError where there is none."""
     return read_json(folder / PLAN)
+
+
+def newest(folder: Path) -> Path | None:
+    """Return the newest sweep below a folder, by its name; None where there is none."""
+    return max((plan.parent for plan in folder.glob(f"*/{PLAN}")), default=None)

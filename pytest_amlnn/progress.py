@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from types import TracebackType
@@ -222,11 +222,11 @@ def progress_on(terminal: Any, capture: Any, tally: Tally) -> Lines | Frames | S
     """Return what shows runs under way: frames on a terminal, lines elsewhere.
 
     `terminal` is pytest's terminal reporter, None where nothing is to be shown; `capture` is
-    its capture manager.
+    its capture manager, None where output is not captured.
     """
     if terminal is None:
         return Silent()
-    uncaptured = capture.global_and_fixture_disabled
+    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
 
     def write(line: str) -> None:
         with uncaptured():

@@ -7,27 +7,26 @@ worker while others have nothing to do.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from xdist.scheduler import LoadScheduling, WorkStealingScheduling
-
-from pytest_amlnn import plans
 
 
 class CostliestFirst:
     """Deal by the costs in the plan; without a plan leave all to xdist's own scheduler."""
 
-    out: Path
-    """The run directory."""
+    read_plan: Callable[[], Mapping[str, Any] | None]
+    """Returns the plan, once the workers have collected; None where nothing trains."""
     costs: Any = None
-    """By node id; known once the workers have collected."""
+    """By node id."""
 
     def schedule(self: Any) -> None:
         """Deal each worker a costly item and a cheap one to follow."""
         first = self.collection is None and self._check_nodes_have_same_collection()
-        if first and (self.out / plans.PLAN).exists():
-            self.costs = dict(plans.load(self.out)["costs"])
+        plan = self.read_plan() if first else None
+        if plan is not None:
+            self.costs = dict(plan["costs"])
             collection = next(iter(self.node2collection.values()))
             self.collection, self.pending[:] = collection, range(len(collection))
         super().schedule()  # type: ignore[misc]
@@ -67,14 +66,20 @@ class CostliestFirstSteal(CostliestFirst, WorkStealingScheduling):  # type: igno
     """For --dist worksteal."""
 
 
-SCHEDULERS = {"load": CostliestFirstLoad, "worksteal": CostliestFirstSteal}
+SCHEDULERS = {
+    LoadScheduling: CostliestFirstLoad,
+    WorkStealingScheduling: CostliestFirstSteal,
+}
 
 
-def scheduler_for(config: Any, log: Any, out: Path) -> Any:
-    """Return the scheduler for --dist; None for kinds that keep items together."""
-    kind = SCHEDULERS.get(config.getvalue("dist"))
+def costliest_first(own: Any, read_plan: Callable[[], Mapping[str, Any] | None]) -> Any:
+    """Return the scheduler in place of one of xdist's own that deals items one by one.
+
+    Those that keep items together, and those of other plugins, are returned as they are.
+    """
+    kind = SCHEDULERS.get(type(own))
     if kind is None:
-        return None
-    scheduler = kind(config, log)
-    scheduler.out = out
+        return own
+    scheduler: Any = kind(own.config, own.log)
+    scheduler.read_plan = read_plan
     return scheduler

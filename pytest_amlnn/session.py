@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_amlnn.gate import Limit
-from pytest_amlnn.options import Options, workerinput
+from pytest_amlnn.command_line import workerinput
+from pytest_amlnn.limits import Limit
+from pytest_amlnn.options import Options
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit status."""
@@ -25,11 +27,21 @@ class Session:
     """One pytest run, or one worker's part of it."""
 
     options: Options
-    limits: tuple[Limit, ...]
+    token: str
+    """Tells this sweep from others, in all of its processes."""
+    limits: tuple[Limit, ...] = ()
+    """Those of this profile; read once benchmarks are about to run."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By test function, the case of each id that it has in this profile."""
+    """By test function, the case of each id that it has in this profile, whether it was
+    selected or not; None where only the test's body knows the case."""
+    files: set[Path] = field(default_factory=set)
+    """Those that tests were collected from."""
     nodes: dict[str, list[str]] = field(default_factory=dict)
     """By case key, the items that bear it; a run directory can hold only one."""
+    planned: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """By case id, the seeds that stand in the plan; empty as long as none was written."""
+    refusal: str = ""
+    """Why no sweep was begun, as a worker said."""
     trouble: str = ""
     """Why there is no report."""
     signals: list[int] | None = None

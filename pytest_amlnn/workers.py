@@ -3,48 +3,97 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
-from pytest_amlnn import disk, plans, store
+from pytest_amlnn import disk, planning, plans, store
 from pytest_amlnn.session import end_like_an_interrupt, session_of
 
 RERUNS = 2
 """Times that a case is run again whose worker died."""
 
 
+# in a worker
+
+
+def begin(session: pytest.Session) -> None:
+    """Begin the sweep, or end this worker and tell the controller why none can be begun."""
+    try:
+        planning.begin(session)
+    except pytest.UsageError as error:
+        session.config.workeroutput["amlnn_refusal"] = str(error)  # type: ignore[attr-defined]
+        pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+# in the controller
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where this sweep is stored, and whether it is planned."""
+    """Tell a worker the options, and whether its sweep is planned."""
     session = session_of(node.config)
-    node.workerinput["amlnn_out"] = str(session.options.out)
+    node.workerinput["amlnn_options"] = session.options.to_plain()
+    node.workerinput["amlnn_token"] = session.token
     node.workerinput["amlnn_planned"] = session.crashes is not None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """End pytest where a worker could not begin the sweep."""
+    session = session_of(node.config)
+    session.refusal = getattr(node, "workeroutput", {}).get("amlnn_refusal") or session.refusal
+    if session.refusal:
+        node.config.pluginmanager.getplugin("dsession").shouldstop = "no sweep was begun"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Say why no sweep was begun, as a process without workers does."""
+    try:
+        return (yield)
+    except KeyboardInterrupt as error:  # pytest-xdist's Interrupted is one
+        refusal = session_of(session.config).refusal
+        if refusal:
+            raise pytest.UsageError(refusal) from error
+        raise
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any) -> None:
     """Do in the controller, which collects nothing itself, what collection asks for."""
     config, session = node.config, session_of(node.config)
-    out = session.options.out
-    if session.crashes is not None or not (out / plans.PLAN).exists():
+    plan = own_plan(config)
+    if session.crashes is not None or plan is None:
         return
     session.crashes = Counter()
+    session.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
     end_like_an_interrupt(config)
     distributed = config.pluginmanager.getplugin("dsession")
     if config.option.maxworkerrestart is None and distributed._max_worker_restart is not None:
         # as many as the cases may cost; xdist's own limit would end the sweep before that
-        cases = len(plans.load(out)["cases"])
-        distributed._max_worker_restart += cases * (RERUNS + 1)
+        distributed._max_worker_restart += len(plan["cases"]) * (RERUNS + 1)
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Start the costliest trainings first."""
-    from pytest_amlnn.schedule import scheduler_for
+def own_plan(config: pytest.Config) -> dict[str, Any] | None:
+    """Return the plan that a worker wrote; None where nothing trains."""
+    session = session_of(config)
+    with suppress(OSError, store.StoreError):  # what lies there is somebody else's
+        if (session.options.out / plans.PLAN).exists():
+            plan = plans.load(session.options.out)
+            return plan if plan.get("sweep") == session.token else None
+    return None
 
-    return scheduler_for(config, log, session_of(config).options.out)
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Start the costliest trainings first, unless a project has a scheduler of its own."""
+    from pytest_amlnn.schedule import costliest_first
+
+    return costliest_first((yield), partial(own_plan, config))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -71,7 +120,8 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
 
 
 def pytest_report_teststatus(
-    report: Any,
+    report: Any, config: pytest.Config
 ) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
     """Show that a case is run again."""
-    return ("rerun", "R", ("RERUN", {"yellow": True})) if report.outcome == "rerun" else None
+    mine = report.outcome == "rerun" and session_of(config).crashes is not None
+    return ("rerun", "R", ("RERUN", {"yellow": True})) if mine else None

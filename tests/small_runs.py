@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from small_cases import line_case, small_case
 
-from pytest_amlnn import Epoch, Limit, Run, gate, plans, store
+from pytest_amlnn import Epoch, Limit, Run, plans, store
 from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.result import task_to_plain
 
@@ -136,12 +137,14 @@ def sweep(
     ran = [run.id for run in runs]
     plan = {
         "options": {"profile": "quick", "data": None, "device": "cpu", "seed": 0},
-        "limits": [gate.to_plain(limit) for limit in limits],
+        "limits": [asdict(limit) for limit in limits],
+        "gates": None,
+        "costs": {},
         "commit": {"id": "0" * 40, "dirty": False},
         "cases": [planned(id, seeds=seeds) for id in dict.fromkeys([*ran, *missing])]
         + [planned(id, skip) for id, skip in (skipped or {}).items()],
     }
-    plans.save(folder, plan)
+    plans.begin(folder, plan, token="small", resume=True)
     for run in runs:
         store.save_run(folder, run, {}, [])
     if environment is not None:

@@ -9,8 +9,9 @@ import pytest
 from small_cases import line_case, small_case
 from small_runs import small_run
 
-from pytest_amlnn import Case, Classification, Metric, gate
-from pytest_amlnn.gate import GateError, Limit, judge, load, unknown
+from pytest_amlnn import Case, Classification, Metric
+from pytest_amlnn.gate import judge
+from pytest_amlnn.limits import GateError, Limit, load, to_plain, unknown
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.result import Result, gather
 
@@ -75,7 +76,7 @@ def test_limit_survives_json(limits):
     """A limit goes into the plan and comes back from it as it was."""
     (one,) = load(limits('[quick."test[a]"]\ntest_mse = { at_most = 2 }'), "quick")
 
-    assert Limit(**json.loads(json.dumps(gate.to_plain(one), allow_nan=False))) == one
+    assert Limit(**json.loads(json.dumps(to_plain(one), allow_nan=False))) == one
 
 
 def test_limit_knows_its_line(limits):
@@ -324,7 +325,7 @@ def test_limit_on_a_case_that_is_not_there():
     labels = ("vgg19-random-10k", "gru-1")
     known = {f"test_cnn[{label}]": small_case(label) for label in labels}
 
-    assert unknown([wrong], known, "test_cnn") == [
+    assert unknown([wrong], {"test_cnn": known}, complete=True) == [
         "g.toml:3: no case 'test_cnn[vgg19-10k]' in this profile;"
         " did you mean 'test_cnn[vgg19-random-10k]'?"
     ]
@@ -332,7 +333,7 @@ def test_limit_on_a_case_that_is_not_there():
 
 def test_limit_on_a_metric_of_another_task():
     """A forecast has no accuracy to hold a limit against."""
-    (words,) = unknown([limit(at_least=0.5)], {ID: line_case()}, "test_small")
+    (words,) = unknown([limit(at_least=0.5)], {"test_small": {ID: line_case()}}, complete=True)
 
     assert "'test_accuracy': it is no metric of a forecast case" in words
 
@@ -348,7 +349,7 @@ def test_limit_on_a_metric_of_another_task():
 def test_unknown_metric_is_named(limits, metric, remedy, profile):
     """A metric that a case cannot have is refused with file, line, task and remedy."""
     path = limits(f'# {metric}\n[{profile}."{ID}"]\n{metric} = {{ at_least = 0.5 }}')
-    (words,) = unknown(load(path, profile), {ID: small_case()}, "test_small")
+    (words,) = unknown(load(path, profile), {"test_small": {ID: small_case()}}, complete=True)
 
     assert re.fullmatch(
         f"{re.escape(str(path))}:3: unknown metric '{metric}': it is no metric of a"
@@ -360,7 +361,10 @@ def test_unknown_metric_is_named(limits, metric, remedy, profile):
 @pytest.mark.parametrize("metric", ["test_accuracy", "train_seconds", "peak_memory_bytes"])
 def test_limit_on_any_metric_of_the_task_or_of_all_runs(metric):
     """What a task names, and what every run has, may have limits."""
-    assert unknown([limit(metric, at_most=1)], {ID: small_case()}, "test_small") == []
+    assert (
+        unknown([limit(metric, at_most=1)], {"test_small": {ID: small_case()}}, complete=True)
+        == []
+    )
 
 
 class Graded(Classification):
@@ -383,24 +387,44 @@ def test_metrics_of_another_task_may_have_limits(graded):
     """A task that is not ours has limits on its own metrics, on no others."""
     own = [limit("test_kappa", at_least=0.5), limit("test_grade", at_most=5)]
 
-    assert unknown(own, graded, "test_small") == []
-    assert "no metric of a graded case" in unknown([limit(at_least=1)], graded, "test_small")[0]
+    assert unknown(own, {"test_small": graded}, complete=True) == []
+    assert (
+        "no metric of a graded case"
+        in unknown([limit(at_least=1)], {"test_small": graded}, complete=True)[0]
+    )
 
 
 def test_bound_that_no_share_meets_is_refused_for_any_task(graded):
     """A metric that a task calls a share needs a bound from 0 to 1."""
     wrong = Limit(case=ID, metric="test_kappa", at_least=50, where="gates.toml:3")
 
-    assert unknown([wrong], graded, "test_small") == [
+    assert unknown([wrong], {"test_small": graded}, complete=True) == [
         "gates.toml:3: test_kappa: at_least is 50, needs a share from 0 to 1"
     ]
 
 
-def test_limits_on_other_functions_are_theirs():
-    """Limits on a function that was not collected, or whose name is longer, are left alone."""
+def test_limits_on_tests_that_were_not_collected_are_left_alone():
+    """As long as a test function may stand in another file, its limits are not judged."""
     others = [
         Limit(case=f"{name}[x]", metric="test_loss", at_most=1)
         for name in ("test_rnn", "test_smaller")
     ]
+    known = {"test_small": {ID: small_case()}}
 
-    assert unknown([*others, limit(at_least=0.5)], {ID: small_case()}, "test_small") == []
+    assert unknown([*others, limit(at_least=0.5)], known, complete=False) == []
+
+
+def test_limits_on_a_test_that_does_not_exist():
+    """Once every test was collected, a function that is none of them is an error."""
+    wrong = Limit(case="test_smal[x]", metric="test_loss", at_most=1, where="g.toml:3")
+    known = {"test_small": {ID: small_case()}}
+
+    assert unknown([wrong], known, complete=True) == [
+        "g.toml:3: no test function 'test_smal' trains a case; did you mean 'test_small'?"
+    ]
+
+
+@pytest.mark.parametrize("id", ["test_small[linear-1-2]", "test_small[2-linear]"])
+def test_limits_on_cases_whose_ids_a_plugin_lengthens(id):
+    """Where a repeater adds a parameter, a limit on the plain id is no mistake."""
+    assert unknown([limit(at_least=0.5)], {"test_small": {id: None}}, complete=True) == []

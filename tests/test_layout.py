@@ -154,14 +154,14 @@ def test_pytest_runs_without_a_case_hardly_notice_the_plugin(tmp_path):
 
 
 def test_options_stop_at_the_border():
-    """`getoption` and `getini` are asked in options.py alone."""
+    """`getoption` and `getini` are asked in command_line.py alone."""
     asking = [
         name_of(path)
         for path in [*SOURCES, ROOT / "conftest.py"]
         if {name.rpartition(".")[2] for name, _ in calls(path)} & {"getoption", "getini"}
     ]
 
-    assert asking == ["pytest_amlnn/options.py"]
+    assert asking == ["pytest_amlnn/command_line.py"]
 
 
 def test_no_import_leads_back():

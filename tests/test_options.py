@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from pytest_amlnn.options import DEFAULT_DATASET, OPTIONS, OptionError, Options, check_options
 
-ROOT, OUT = Path("root"), Path("root/.amlnn/now")
+ROOT = Path("/nowhere/root")
 
 
 def options(**given: object) -> Options:
     """Check what was given, with the defaults for the rest."""
     raw = {option.name: option.default for option in OPTIONS}
-    return check_options({**raw, **given}, root=ROOT, out=OUT)
+    return check_options({**raw, **given}, home=ROOT)
 
 
 def test_defaults():
     """Without a word from the user the quick profile is run, and gates are enforced."""
-    assert options() == Options(
+    found = options()
+
+    assert re.fullmatch(r"\d{8}-\d{6}-\d+", found.out.name)
+    assert found == Options(
         profile="quick",
         data={},
         weights=None,
         device="auto",
         seed=0,
         repeats=None,
-        out=OUT,
+        out=ROOT / ".amlnn" / found.out.name,
         resume=False,
         gate="enforce",
         gates=ROOT / "benchmarks" / "gates.toml",

@@ -187,9 +187,9 @@ def test_limit_on_an_unknown_case_fails_before_training(run, benchmarks):
     option = limits(benchmarks, '[quick."test_small[onn]"]\ntest_loss = { at_most = 9 }\n')
     result = run(option)
 
-    result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines(["*gates.toml:2*no case 'test_small[[]onn]'*did you mean*"])
-    assert not (benchmarks.path / "out" / "runs").exists()
+    assert result.ret == EXIT_USAGE
+    result.stderr.fnmatch_lines(["*gates.toml:2*no case 'test_small[[]onn]'*did you mean*"])
+    assert not (benchmarks.path / "out").exists()
 
 
 def test_limit_on_a_left_out_case_is_no_error(benchmarks):
@@ -276,7 +276,7 @@ def test_run_that_diverges_fails_and_is_named(run, benchmarks):
             ("--amlnn-out=/proc/amlnn/out",),
             "*--amlnn-out /proc/amlnn/out cannot be written to*",
         ),
-        (("--amlnn-out=test_small.py",), "*--amlnn-out test_small.py cannot be written to*"),
+        (("--amlnn-out=test_small.py",), "*--amlnn-out *test_small.py cannot be written to*"),
         (("--amlnn-device=cuda:99",), "*--amlnn-device cuda:99: torch sees*"),
         (("-o", "amlnn_profile=huge"), "*--amlnn-profile huge: needs quick or seed or full*"),
     ],
@@ -284,12 +284,12 @@ def test_run_that_diverges_fails_and_is_named(run, benchmarks):
 @pytest.mark.parametrize("parallel", [(), pytest.param(("-n", "2"), marks=pytest.mark.xdist)])
 def test_bad_option_is_a_usage_error(benchmarks, arguments, message, parallel):
     """The message names option and value, nothing is trained, nothing is left behind."""
-    before = sorted(benchmarks.path.iterdir())
+    before = [*benchmarks.path.iterdir()]
     result = benchmarks.runpytest_inprocess(*arguments, *parallel)
 
     assert result.ret == EXIT_USAGE
     result.stderr.fnmatch_lines([message])
-    assert sorted(benchmarks.path.iterdir()) == before
+    assert {*benchmarks.path.iterdir()} <= {*before, benchmarks.path / ".benchmarks"}
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_run_directory_of_another_sweep_is_refused(run, benchmarks):
     result = run("-k", "one")
 
     assert result.ret == EXIT_USAGE
-    result.stderr.fnmatch_lines(["*--amlnn-out out holds another sweep*"])
+    result.stderr.fnmatch_lines(["*--amlnn-out */out holds another sweep*"])
     assert (benchmarks.path / "out" / "summary.json").read_bytes() == before
 
 

@@ -17,7 +17,7 @@ from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 
 from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
-from pytest_amlnn.gate import Limit
+from pytest_amlnn.limits import Limit
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.sweep import document, tables
 from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of

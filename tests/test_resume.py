@@ -156,7 +156,7 @@ def test_other_training_is_refused(repository, before, after, words):
     assert status == 1
     assert "out/runs/test_small_one/0.json is of another training: " in text
     assert words in text
-    assert "Remove out/runs/test_small_one to train the case afresh" in text
+    assert "out/runs/test_small_one to train the case afresh" in text
     assert repository.numbers() == numbers
 
 

@@ -99,12 +99,15 @@ def test_old_run_that_saw_no_data_has_no_chance(plain):
     assert upgrade(old)["baselines"] == {}
 
 
+PLAN = {"options": {"profile": "quick"}, "cases": [], "costs": {}}
+
+
 def test_old_sweep_is_not_resumed(tmp_path):
     """An old run directory is refused with what can be done with it, and left as it was."""
     folder = shutil.copytree(RECORDS, tmp_path / "sweep")
     before = (folder / "plan.json").read_bytes()
     with pytest.raises(StoreError, match=re.escape(str(folder))) as caught:
-        plans.claim(folder, resume=True)
+        plans.begin(folder, PLAN, token="now", resume=True)
 
     assert str(caught.value) == (
         f"--amlnn-out {folder} is a record of schema 1, and this version of pytest-amlnn writes"

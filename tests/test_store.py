@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run
+from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run, sweep
 
 from pytest_amlnn import plans, store
 from pytest_amlnn.result import STATUSES
@@ -112,60 +111,6 @@ def test_missing_plan_means_no_run_directory(tmp_path):
     """A folder without a plan is called no run directory."""
     with pytest.raises(StoreError, match="plan.json is missing: .* is no run directory"):
         plans.load(tmp_path)
-
-
-# the folder
-
-
-def test_new_folder_is_left_as_it_was(tmp_path):
-    """Checking that a sweep can be stored makes nothing."""
-    (tmp_path / "here").mkdir()
-    for folder in (tmp_path / "here", tmp_path / "not" / "yet"):
-        plans.claim(folder)
-
-    assert everything(tmp_path) == ["here"]
-
-
-def test_files_of_the_user_are_left_alone(tmp_path):
-    """A folder with other files in it can be used, and they stay."""
-    (tmp_path / "notes.txt").write_text("mine")
-    plans.claim(tmp_path)
-
-    assert everything(tmp_path) == ["notes.txt"]
-
-
-def test_other_sweep_is_refused(tmp_path):
-    """A folder that holds a sweep is named with a way out, and not touched."""
-    plans.save(tmp_path, {"cases": []})
-    with pytest.raises(StoreError, match="another sweep; resume it by --amlnn-resume"):
-        plans.claim(tmp_path)
-
-    assert plans.load(tmp_path) == {"schema": 2, "cases": []}
-
-
-@pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
-def test_file_in_the_place_of_the_folder_is_refused(tmp_path, below):
-    """A file where the folder, or one above it, should be is an error and stays."""
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(StoreError, match="cannot be written to: .*; name another folder"):
-        plans.claim(tmp_path / "file" / below)
-
-    assert everything(tmp_path) == ["file"]
-
-
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
-def test_unwritable_place_is_refused():
-    """A place that nobody can write to, not even root, is named."""
-    with pytest.raises(StoreError, match="--amlnn-out /proc/sweep/one cannot be written to"):
-        plans.claim(Path("/proc/sweep/one"))
-
-
-def test_name_that_is_too_long_is_refused(tmp_path):
-    """A name that no file system takes is an error like any other, and leaves no trace."""
-    with pytest.raises(StoreError, match="File name too long"):
-        plans.claim(tmp_path / "new" / ("x" * 300))
-
-    assert everything(tmp_path) == []
 
 
 # runs
@@ -372,7 +317,7 @@ def test_processes_that_save_at_once_lose_nothing(tmp_path):
     add = f"""
 from pathlib import Path
 from sys import argv
-from pytest_amlnn import plans, store
+from pytest_amlnn import store
 for number in range(20):
     store.save_environment(Path({str(tmp_path)!r}), {{}}, {{argv[1] + str(number): {{}}}})
 """
@@ -387,7 +332,7 @@ for number in range(20):
 
 def test_environment_stands_beside_the_plan(tmp_path):
     """Everything a report needs is in the files that the documentation names."""
-    plans.save(tmp_path, {"cases": []})
+    sweep(tmp_path, [], environment=None)
     store.save_environment(tmp_path, ENVIRONMENT, DATASETS)
 
     assert {"plan.json", "environment.json"} <= set(everything(tmp_path))

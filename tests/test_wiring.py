@@ -145,4 +145,4 @@ def test_path_that_is_not_there_ends_the_run(run):
     result = run("--amlnn-weights=absent.pth")
 
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--amlnn-weights absent.pth: there is no such file*"])
+    result.stderr.fnmatch_lines(["*--amlnn-weights */absent.pth: there is no such file*"])

@@ -9,7 +9,8 @@ from typing import Any
 
 from pytest_amlnn import plans, store
 from pytest_amlnn.comparison import compare
-from pytest_amlnn.gate import PASSED, Limit, Verdict, judge
+from pytest_amlnn.gate import PASSED, Verdict, judge
+from pytest_amlnn.limits import Limit
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather

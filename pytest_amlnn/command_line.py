@@ -1,0 +1,108 @@
+"""The border: what pytest's command line, its ini file and the environment say.
+
+Nothing else asks pytest for its options.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_amlnn.options import NAMED, OPTIONS, PATHS, Option, Options, check_options
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add one group of options, each with a setting of the same name for pytest.ini."""
+    group = parser.getgroup("amlnn", "benchmarks of training")
+    for option in OPTIONS:
+        name = f"--amlnn-{option.name}"
+        if option.switch:
+            group.addoption(name, action="store_true", help=option.help)
+            parser.addini(option.key, help=option.help, type="bool", default=False)
+            continue
+        group.addoption(
+            name,
+            choices=option.choices or None,
+            help=option.help,
+            metavar=None if option.choices else option.name.upper(),
+            action="append" if option.many else "store",
+        )
+        if option.many:
+            parser.addini(option.key, help=option.help, type="linelist")
+        else:
+            parser.addini(option.key, help=option.help)
+
+
+def read_options(config: pytest.Config) -> Options:
+    """Return the options of a pytest run, checked; raises OptionError.
+
+    No file is looked at yet: whether anything trains is known after collection alone.
+    """
+    if "amlnn_options" in workerinput(config):
+        plain = workerinput(config)["amlnn_options"]
+        return Options(**{**plain, "out": Path(plain["out"]), "gates": Path(plain["gates"])})
+    raw = {option.name: value_of(option, config) for option in OPTIONS}
+    return check_options(raw, home=config.rootpath)
+
+
+def value_of(option: Option, config: pytest.Config) -> Any:
+    """Return an option's value, of a path with the folder that it counts from in front.
+
+    That is the folder of pytest.ini for what stands there, else the one that pytest was
+    started in.
+    """
+    given, here = config.getoption(option.key), config.invocation_params.dir
+    if not given:
+        given, here = config.getini(option.key), ini_folder(config)
+    elif not on_command_line(option, config):  # in `addopts`
+        here = ini_folder(config)
+    if not given and option.name == "data" and os.environ.get("AMLNN_DATA"):
+        given, here = [os.environ["AMLNN_DATA"]], config.invocation_params.dir
+    if option.name not in PATHS or not given:
+        return given or option.default
+    return [absolute(text, here) for text in given] if option.many else absolute(given, here)
+
+
+def on_command_line(option: Option, config: pytest.Config) -> bool:
+    """Return whether an option was typed, here or into PYTEST_ADDOPTS."""
+    typed = [*map(str, config.invocation_params.args), os.environ.get("PYTEST_ADDOPTS", "")]
+    # `@file` holds options, too
+    return any(f"--amlnn-{option.name}" in text or text[:1] == "@" for text in typed)
+
+
+def ini_folder(config: pytest.Config) -> Path:
+    """Return the folder that paths in pytest.ini count from."""
+    return config.inipath.parent if config.inipath else config.rootpath
+
+
+def absolute(text: str, here: Path) -> str:
+    """Return `PATH` or `NAME=PATH` with an absolute path; an address such as s3://… stays."""
+    named = NAMED.fullmatch(text)
+    name, path = named.groups() if named else ("", text)
+    if "://" in path or not path:
+        return text
+    return f"{name}{here / os.path.expanduser(path)}"  # noqa: PTH111  # raises for no ~user
+
+
+def is_asking(config: pytest.Config) -> bool:
+    """Return whether pytest is asked what there is, so that no test is run."""
+    names = ("collectonly", "setuponly", "setupplan", "showfixtures", "show_fixtures_per_test")
+    return any(config.getoption(name, False) for name in names)
+
+
+def patterns_of_tests(config: pytest.Config) -> tuple[list[str], list[str]]:
+    """Return patterns of names: of test files, and of folders that pytest does not enter."""
+    return config.getini("python_files"), config.getini("norecursedirs")
+
+
+def is_parallel(config: pytest.Config) -> bool:
+    """Return whether this process deals tests to workers of pytest-xdist."""
+    return not workerinput(config) and config.getoption("dist", "no") != "no"
+
+
+def workerinput(config: pytest.Config) -> dict[str, Any]:
+    """Return what the controller told this worker of pytest-xdist; empty elsewhere."""
+    return getattr(config, "workerinput", {})

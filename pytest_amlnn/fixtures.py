@@ -1,0 +1,171 @@
+"""The fixtures: `train`, `gate` and `device`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_amlnn import gate as gates
+from pytest_amlnn import store
+from pytest_amlnn.collection import case_of, unavailable
+from pytest_amlnn.command_line import workerinput
+from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.job import Job, job_of
+from pytest_amlnn.planning import ERRORS, add_to_plan
+from pytest_amlnn.result import FINISHED, Result, Run
+from pytest_amlnn.session import session_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from pytest_amlnn.case import Case
+
+TRAINED = pytest.StashKey[bool]()
+"""Of an item: whether `train` was called."""
+BROKEN = pytest.StashKey[str]()
+"""Of an item: the limits that its result did not keep, in words."""
+
+
+class TrainingClock:
+    """Counts the training seconds of every run that is handed back, whoever computed it."""
+
+    seconds = 0.0
+
+
+def training_clock() -> float:
+    """Return the training seconds so far: pytest-benchmark's timer."""
+    return TrainingClock.seconds
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """The torch device that --amlnn-device chooses."""
+    from pytest_amlnn.device import resolve
+
+    return resolve(session_of(pytestconfig).options.device)
+
+
+@pytest.fixture
+def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Result]:
+    """Train a case once for each seed, `train(case)`, and return its result.
+
+    With `train(case, data)` the splits for a seed come from another source than the case
+    names, or from a function; with `train(case, data, weights)` nets start from those. Every
+    run is stored as soon as it ends, and pytest-benchmark's table shows the training seconds.
+    The item fails where a run diverges or is implausible, whatever the gate says.
+    """
+    session, item = session_of(request.config), request.node
+    bearers = session.nodes.get(store.key(item.name), [])
+    if len(bearers) > 1:
+        pytest.fail(
+            f"{item.name} would be stored in one place with {' and '.join(sorted(bearers))}:"
+            " rename a test function or a case",
+            pytrace=False,
+        )
+
+    def train_case(
+        case: Case, data: Data | None = None, weights: Weights | None = None
+    ) -> Result:
+        if item.stash[TRAINED]:
+            pytest.fail(f"train was called twice in {item.name}: an item stores one case")
+        skip_unless_available(item, case)
+        item.stash[TRAINED] = True
+        job = planned_job(item, case, data, weights)
+        benchmark.group = benchmark.group or case.group
+        runs = timed(benchmark, job, compute(item, job))
+        result = Result(id=item.name, runs=runs)
+        benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
+        if result.status != FINISHED:
+            benchmark.has_error = True  # or its seconds would compete with those of others
+            pytest.fail("\n".join(result.troubles), pytrace=False)
+        return result
+
+    item.stash[TRAINED] = False  # also where a plugin runs the item once more
+    return train_case
+
+
+def skip_unless_available(item: pytest.Item, case: Case) -> None:
+    """Skip a case that cannot run on this machine; collection has where it knew the case."""
+    if case_of(item) is None and (reason := unavailable(case, item, session_of(item.config))):
+        pytest.skip(reason)
+
+
+def planned_job(
+    item: pytest.Item, case: Case, data: Data | None, weights: Weights | None
+) -> Job:
+    """Return what an engine is given, once the plan has it."""
+    session = session_of(item.config)
+    try:
+        add_to_plan(item, case)
+        return job_of(case, data, weights, item.name, session.options)
+    except ERRORS as error:
+        words = f"{item.name}: {error}"
+    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
+
+
+def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:
+    """Return all runs of a job, each a round of pytest-benchmark."""
+    runs: list[Run] = []
+
+    def train_next() -> None:
+        """Take the next run; once there is none, as for a profiler's extra call, do nothing."""
+        run = next(computed, None)
+        if run is not None:
+            runs.append(run)
+            TrainingClock.seconds += run.metrics.get("train_seconds") or 0.0
+
+    def train_all() -> None:
+        for _ in job.seeds:
+            train_next()
+
+    if benchmark.enabled:
+        benchmark.pedantic(train_next, rounds=len(job.seeds))
+    else:  # under pytest-xdist it calls its target once, whatever the rounds
+        benchmark.pedantic(train_all)
+    return tuple(runs)
+
+
+def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
+    """Yield the runs of a job, as stored or trained now."""
+    from pytest_amlnn.device import DeviceError
+    from pytest_amlnn.engines import inline
+    from pytest_amlnn.progress import Tally, progress_on
+
+    plugins = item.config.pluginmanager
+    worker = bool(workerinput(item.config))
+    terminal = None if worker else plugins.getplugin("terminalreporter")
+
+    training = job.case.training
+    shares = {m.name.partition("_")[2] for m in training.task.metrics if m.share}
+
+    def show(seeds: Sequence[int]) -> Any:
+        epochs = training.recipe.epochs
+        tally = Tally(id=job.id, seeds=seeds, epochs=epochs, shares=shares)
+        return progress_on(terminal, plugins.getplugin("capturemanager"), tally)
+
+    try:
+        yield from inline.compute(job, show)
+        return
+    except (*ERRORS, DeviceError) as error:
+        words = f"{job.id}: {error}"
+    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
+    """Hold a result against the limits of its case: `assert gate(result).passed`."""
+    session, item = session_of(request.config), request.node
+
+    def judge(result: Result) -> gates.Verdict:
+        enforced = session.options.gate == "enforce"
+        verdict = gates.judge(result, session.limits, enforced=enforced)
+        wrong = gates.unknown_metrics(session.limits, result)
+        if wrong:
+            pytest.fail("\n".join(wrong), pytrace=False)
+        if not verdict.passed:
+            item.stash[BROKEN] = verdict.brief
+        return verdict
+
+    return judge

@@ -1,0 +1,219 @@
+"""Limits that results must keep: what they are, and the file that they are read from."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_amlnn.metrics import COMMON, Metric
+from pytest_amlnn.options import PROFILES, Options
+
+if TYPE_CHECKING:
+    from pytest_amlnn.case import Case
+
+
+class GateError(Exception):
+    """A file of limits that cannot be used; the message names file, line and remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit:
+    """Bounds on the mean of one metric of one case."""
+
+    case: str
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    where: str = ""
+    """File and line, for messages."""
+
+
+def to_plain(limit: Limit) -> dict[str, Any]:
+    """Return the limit as JSON-ready data."""
+    return asdict(limit)
+
+
+def load_for(options: Options) -> tuple[Limit, ...]:
+    """Return the profile's limits; none with the gate off, or without the default file."""
+    wanted = options.gates_named or options.gates.exists()
+    return load(options.gates, options.profile) if wanted and options.gate != "off" else ()
+
+
+def load(path: Path, profile: str) -> tuple[Limit, ...]:
+    """Read the limits of one profile; all profiles are checked.
+
+    Raises GateError for a file that cannot be read, is no TOML, or holds a limit
+    that nothing could be held against.
+    """
+    import tomllib  # only where there is a file: every pytest run loads this module
+
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # an editor may begin a file with a mark
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise GateError(f"{path}: {error.strerror}; --amlnn-gates names the file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise GateError(f"{path}: not TOML: {error}") from error
+    read = {name: limits_of(name, cases, path, text) for name, cases in tables.items()}
+    return tuple(read.get(profile, ()))
+
+
+def limits_of(profile: str, cases: Any, path: Path, text: str) -> list[Limit]:
+    """Return the limits under one profile's heading."""
+    if profile not in PROFILES:
+        known = " or ".join(PROFILES)
+        raise GateError(f"{at(path, text, profile)}: '{profile}' is no profile; use {known}")
+    return [
+        limit_of(case, metric, bounds, at(path, text, profile, case, metric))
+        for case, metrics in table(cases, at(path, text, profile)).items()
+        for metric, bounds in table(metrics, at(path, text, profile, case)).items()
+    ]
+
+
+def table(value: Any, where: str) -> Mapping[str, Any]:
+    """Return the value if it is a table, as every level above the bounds must be."""
+    if not isinstance(value, dict):
+        raise GateError(f"{where}: needs a table such as test_accuracy = {{ at_least = 0.5 }}")
+    return value
+
+
+def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
+    """Return one limit, checked as far as it can be without its case."""
+    bounds = table(bounds, where)
+    if not bounds or not bounds.keys() <= {"at_least", "at_most"}:
+        raise GateError(f"{where}: {metric} needs at_least, at_most or both, nothing else")
+    for side, bound in bounds.items():
+        number = isinstance(bound, int | float) and not isinstance(bound, bool)
+        if not number or not math.isfinite(bound):
+            raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a finite number")
+    if bounds.get("at_least", bound) > bounds.get("at_most", bound):
+        raise GateError(f"{where}: {metric}: at_least exceeds at_most, nothing can pass")
+    limit = Limit(case=case, metric=metric, where=where, **bounds)
+    impossible = outside_share(limit, share=metric in shares())
+    if impossible:
+        raise GateError(impossible[0])
+    return limit
+
+
+def shares() -> set[str]:
+    """Return the names of those metrics of our own tasks that lie in 0..1."""
+    from pytest_amlnn.tasks.classification import CLASSIFICATION  # only where there are limits
+
+    return {metric.name for metric in CLASSIFICATION.metrics if metric.share}
+
+
+def outside_share(limit: Limit, *, share: bool) -> list[str]:
+    """Say which bounds a share of 0..1 cannot meet or miss."""
+    return [
+        f"{limit.where}: {limit.metric}: {side} is {bound:g}, needs a share from 0 to 1"
+        for side, bound in (("at_least", limit.at_least), ("at_most", limit.at_most))
+        if share and bound is not None and not 0 <= bound <= 1
+    ]
+
+
+def unknown(
+    limits: Iterable[Limit],
+    known: Mapping[str, Mapping[str, Case | None]],
+    *,
+    complete: bool,
+) -> list[str]:
+    """Return what is wrong with limits on cases and metrics that do not exist, in words.
+
+    `known` has by test function all cases that it has in this profile, None for one that only
+    the test's body knows. `complete` says that there is no other test function.
+    """
+    found: list[str] = []
+    for limit in limits:
+        function = limit.case.partition("[")[0]
+        if function in known:
+            found += wrong_with(limit, known[function])
+        elif complete:
+            near = hint(function, sorted(known))
+            found.append(f"{limit.where}: no test function '{function}' trains a case{near}")
+    return found
+
+
+def wrong_with(limit: Limit, cases: Mapping[str, Case | None]) -> list[str]:
+    """Say what is wrong with a limit: its case or metric is unknown, a share cannot meet it."""
+    if limit.case not in cases:
+        if any(extends(id, limit.case) for id in cases):  # by a plugin that repeats tests
+            return []
+        remedy = hint(limit.case, sorted(cases))
+        return [f"{limit.where}: no case '{limit.case}' in this profile{remedy}"]
+    case = cases[limit.case]
+    return (
+        wrong_metric(limit, case.training.task.metrics, case.training.task.name) if case else []
+    )
+
+
+def extends(id: str, plain: str) -> bool:
+    """Return whether an id is another with more parameters: `test_x[a-1]` is of `test_x[a]`."""
+    _, _, inner = plain.rstrip("]").partition("[")
+    _, _, whole = id.rstrip("]").partition("[")
+    return re.search(rf"(^|-){re.escape(inner)}(-|$)", whole) is not None
+
+
+def wrong_metric(limit: Limit, own: Iterable[Metric], task: str) -> list[str]:
+    """Say that a limit's metric is unknown, or a share that cannot meet it; `own` are those of
+    the task."""
+    metrics = {metric.name: metric for metric in (*own, *COMMON)}
+    if limit.metric not in metrics:
+        remedy = hint(limit.metric, sorted(metrics))
+        return [
+            f"{limit.where}: unknown metric '{limit.metric}': it is no metric of a {task} case"
+            f"{remedy}"
+        ]
+    return outside_share(limit, share=metrics[limit.metric].share)
+
+
+def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> list[str]:
+    """Say how many cases have limits, from which file, and which limits no case bears."""
+    limited, planned = {limit.case for limit in limits}, {*ids}
+    if not limited:
+        return ["limits: none"]
+    with_limits = len(limited & planned)
+    rest = len(planned) - with_limits
+    lines = [f"limits: {file}, for {with_limits} of {len(planned)} cases"]
+    if rest:
+        lines[0] += f"; {rest} have none"
+    strange: dict[str, int] = {}
+    for case in sorted(limited - planned):
+        function = case.partition("[")[0]
+        strange[function] = strange.get(function, 0) + 1
+    if strange:
+        names = ", ".join(f"{name} ({count})" for name, count in strange.items())
+        lines.append(f"limits not checked, since no case of this run bears them: {names}")
+    return lines
+
+
+def hint(name: str, known: list[str]) -> str:
+    """Return the known name that comes nearest, as a question."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+
+
+def at(path: Path, text: str, *keys: str) -> str:
+    """Return file and line of nested keys: tomllib keeps no positions, so look for them."""
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    start = 0
+    for count in range(len(keys), 0, -1):  # the heading that names most of them comes first
+        found = first_line(lines, 0, keys[:count])
+        if found is not None:
+            start = found
+            break
+    for key in keys[count:]:
+        start = first_line(lines, start, (key,)) or start
+    return f"{path}:{start + 1}"
+
+
+def first_line(lines: list[str], start: int, keys: tuple[str, ...]) -> int | None:
+    """Return the index of the first line that holds all of these keys as whole words."""
+    words = [re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])") for key in keys]
+    rest = range(start, len(lines))
+    return next((i for i in rest if all(word.search(lines[i]) for word in words)), None)

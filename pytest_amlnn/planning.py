@@ -1,0 +1,164 @@
+"""What is checked and written down once benchmarks are about to run, and not before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_benchmark.utils import get_commit_info
+
+from pytest_amlnn import limits, plans
+from pytest_amlnn.case import Case
+from pytest_amlnn.collection import case_of, is_complete, trains
+from pytest_amlnn.command_line import is_asking, workerinput
+from pytest_amlnn.data import DataError
+from pytest_amlnn.disk import DiskError
+from pytest_amlnn.identity import IdentityError, case_to_plain
+from pytest_amlnn.options import OptionError, Options
+from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
+from pytest_amlnn.store import StoreError
+
+OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")
+ERRORS = (OptionError, StoreError, DiskError, limits.GateError, DataError, IdentityError)
+"""Those whose message is all that a user needs."""
+
+
+def begin(session: pytest.Session) -> None:
+    """Check what the benchmarks among the items need, and write the plan of the sweep.
+
+    A run in which nothing trains is left alone. Raises pytest.UsageError.
+    """
+    config = session.config
+    benchmarks = [item for item in session.items if trains(item)]
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    if not benchmarks or broken or is_asking(config):
+        return
+    try:
+        begin_sweep(benchmarks, config)
+    except ERRORS as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
+    """Check options, data, limits and device, and write the plan; raises ERRORS."""
+    session = session_of(config)
+    options = session.options
+    config.hook.pytest_amlnn_check(options=options)
+    session.limits = limits.load_for(options)
+    check_limits(session, config)
+    check_device(options)
+    plan = plan_of(benchmarks, session)
+    if not workerinput(config).get("amlnn_planned"):  # in the place of a worker that died
+        plans.begin(options.out, plan, token=session.token, resume=options.resume)
+    session.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
+    end_like_an_interrupt(config)
+    remember_code(benchmarks)
+
+
+def check_limits(session: Session, config: pytest.Config) -> None:
+    """Refuse limits on what does not exist; raises GateError.
+
+    Of a test function that was not collected nothing is known, unless all test files were
+    that could hold it: those beside the file of limits, or if there are none, all.
+    """
+    beside, home = session.options.gates.parent, config.rootpath
+    place = beside if any(file.is_relative_to(beside) for file in session.files) else home
+    functions = {limit.case.partition("[")[0] for limit in session.limits}
+    strange = functions - session.known.keys()
+    complete = bool(strange) and is_complete(place, session, config)
+    wrong = limits.unknown(session.limits, session.known, complete=complete)
+    if wrong:
+        raise limits.GateError("\n".join(wrong))
+
+
+def check_device(options: Options) -> None:
+    """Refuse a device that is not here; raises OptionError."""
+    if options.device in ("auto", "cpu"):
+        return
+    from pytest_amlnn.device import DeviceError, resolve
+
+    try:
+        resolve(options.device)
+    except DeviceError as error:
+        raise OptionError(str(error)) from error
+
+
+def plan_of(benchmarks: Iterable[pytest.Item], session: Session) -> dict[str, Any]:
+    """Return the plan of these items as plain data."""
+    options = session.options
+    return {
+        "options": {name: getattr(options, name) for name in OPTIONS},
+        "gates": str(options.gates) if session.limits else None,
+        "limits": [limits.to_plain(limit) for limit in session.limits],
+        "cases": [plan_entry(item, case_of(item), options) for item in benchmarks],
+        "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
+        "commit": get_commit_info(),
+    }
+
+
+def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[str, Any]:
+    """Return what the plan says of one item; `case` is None where its body alone knows it."""
+    skips = [
+        str(mark.kwargs.get("reason") or next(iter(mark.args), "unconditional skip"))
+        for mark in item.iter_markers("skip")
+    ]
+    return {
+        "id": item.name,
+        "nodeid": item.nodeid,
+        "skip": skips[0] if skips else None,
+        "seeds": [*options.seeds_of(case.repeats if case else 1)],
+    }
+
+
+def add_to_plan(item: pytest.Item, case: Case) -> None:
+    """See that the plan has an item's case with all of its seeds; raises ERRORS.
+
+    Which case that is may be known only as the test runs: from a fixture, or its body.
+    """
+    session = session_of(item.config)
+    entry = plan_entry(item, case, session.options)
+    if not session.planned:  # no item asked for `train` by its name
+        begin_sweep([item], item.config)
+    if session.planned.get(item.name) != tuple(entry["seeds"]):
+        plans.add(session.options.out, entry)
+        session.planned[item.name] = tuple(entry["seeds"])
+
+
+def note_skip(item: pytest.Item, call: pytest.CallInfo[None], *, trained: bool) -> None:
+    """Note in the plan that a benchmark was not run after all, or it would be missing."""
+    session, raised = session_of(item.config), call.excinfo
+    if raised is None or trained or item.name not in session.planned:
+        return
+    if raised.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
+        reason = getattr(raised.value, "msg", None) or "skipped"
+        try:
+            plans.mark_skipped(session.options.out, item.name, str(reason))
+        except ERRORS as error:
+            session.trouble = str(error)
+
+
+def limits_in_words(plan: Mapping[str, Any], config: pytest.Config) -> list[str]:
+    """Say which cases of a plan have limits, and from which file."""
+    if plan["options"]["gate"] == "off":
+        return []
+    file = shown(Path(plan["gates"]), config) if plan["gates"] else None
+    held = [limits.Limit(**plain) for plain in plan["limits"]]
+    return limits.coverage(held, [case["id"] for case in plan["cases"]], str(file))
+
+
+def shown(path: Path, config: pytest.Config) -> Path:
+    """Return a path as seen from the folder that pytest was started in, if it lies below."""
+    here = config.invocation_params.dir
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def remember_code(items: Iterable[pytest.Item]) -> None:
+    """Read the code that cases reach, as it is now: it may be edited while they train."""
+    for item in items:
+        case = case_of(item)
+        if case is not None:
+            with suppress(IdentityError):  # said where the case is trained
+                case_to_plain(case)
