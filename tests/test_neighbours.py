@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from _pytest.config import default_plugins, essential_plugins
 from forked_workers import fork_workers
-from sweeps import BENCHMARKS
+from sweeps import BENCHMARKS, environment
 
 FOREIGN = """
 import pytest
@@ -181,7 +185,7 @@ AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-group
 
 
 @pytest.fixture
-def pytest_as_nobody(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def pytest_as_nobody() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run pytest in a folder that it may read and not write."""
     can = [*AS_NOBODY, sys.executable, "-c", "import pytest_amlnn"]
     if shutil.which("setpriv") is None or subprocess.run(can, capture_output=True).returncode:
