@@ -19,7 +19,7 @@ KNOWN_TO_BE_WRONG = {
     "a test function": (MISSPELT, "*:3: no test function 'test_smal' *mean 'test_small'?"),
     "a case": (
         MISSPELT.replace("smal[one", "small[oen"),
-        "*:2: no case *mean 'test_small[[]one]'?",
+        "*:3: no case *mean 'test_small[[]one]'?",
     ),
     "a metric": (LIMITS.replace("loss", "los"), "*:3: unknown metric 'test_los'*'test_loss'?"),
 }
