@@ -179,7 +179,7 @@ def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> l
     rest = len(planned) - with_limits
     lines = [f"limits: {file}, for {with_limits} of {len(planned)} cases"]
     if rest:
-        lines[0] += f"; {rest} have none"
+        lines[0] += f"; {rest} {'has' if rest == 1 else 'have'} none"
     strange: dict[str, int] = {}
     for case in sorted(limited - planned):
         function = case.partition("[")[0]

@@ -88,6 +88,14 @@ def own_plan(config: pytest.Config) -> dict[str, Any] | None:
     return None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Learn of a sweep that was begun only as a test ran, so that it is reported, too."""
+    mine, plan = session_of(session.config), own_plan(session.config)
+    if plan is not None and not mine.planned:
+        mine.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
+
+
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config) -> Generator[None, Any, Any]:
     """Start the costliest trainings first, unless a project has a scheduler of its own."""
