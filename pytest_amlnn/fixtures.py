@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
     from pytest_amlnn.case import Case
 
-TRAINED = pytest.StashKey[bool]()
+CALLED = pytest.StashKey[bool]()
 """Of an item: whether `train` was called."""
+TRAINED = pytest.StashKey[bool]()
+"""Of an item: whether `train` has its result."""
 BROKEN = pytest.StashKey[str]()
 """Of an item: the limits that its result did not keep, in words."""
 
@@ -68,13 +70,14 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     def train_case(
         case: Case, data: Data | None = None, weights: Weights | None = None
     ) -> Result:
-        if item.stash[TRAINED]:
+        if item.stash[CALLED]:
             pytest.fail(f"train was called twice in {item.name}: an item stores one case")
         skip_unless_available(item, case)
-        item.stash[TRAINED] = True
+        item.stash[CALLED] = True
         job = planned_job(item, case, data, weights)
         benchmark.group = benchmark.group or case.group
         runs = timed(benchmark, job, compute(item, job))
+        item.stash[TRAINED] = True
         result = Result(id=item.name, runs=runs)
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
@@ -82,7 +85,7 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
             pytest.fail("\n".join(result.troubles), pytrace=False)
         return result
 
-    item.stash[TRAINED] = False  # also where a plugin runs the item once more
+    item.stash[CALLED] = item.stash[TRAINED] = False  # also where a plugin runs it once more
     return train_case
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -46,6 +47,7 @@ def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
     """Check options, data, limits and device, and write the plan; raises ERRORS."""
     session = session_of(config)
     options = session.options
+    fix_cache(config)
     config.hook.pytest_amlnn_check(options=options)
     session.limits = limits.load_for(options)
     check_limits(session, config)
@@ -72,6 +74,13 @@ def check_limits(session: Session, config: pytest.Config) -> None:
     wrong = limits.unknown(session.limits, session.known, complete=complete)
     if wrong:
         raise limits.GateError("\n".join(wrong))
+
+
+def fix_cache(config: pytest.Config) -> None:
+    """Have a relative AMLNN_CACHE count from where pytest was started, wherever tests go."""
+    if os.environ.get("AMLNN_CACHE"):
+        place = config.invocation_params.dir / Path(os.environ["AMLNN_CACHE"]).expanduser()
+        os.environ["AMLNN_CACHE"] = str(place)
 
 
 def check_device(options: Options) -> None:
@@ -122,22 +131,23 @@ def add_to_plan(item: pytest.Item, case: Case) -> None:
     entry = plan_entry(item, case, session.options)
     if not session.planned:  # no item asked for `train` by its name
         begin_sweep([item], item.config)
-    if session.planned.get(item.name) != tuple(entry["seeds"]):
-        plans.add(session.options.out, entry)
+    guessed = session.planned.get(item.name, ())
+    if guessed != tuple(entry["seeds"]):
+        plans.correct(session.options.out, entry, guessed)
         session.planned[item.name] = tuple(entry["seeds"])
 
 
-def note_skip(item: pytest.Item, call: pytest.CallInfo[None], *, trained: bool) -> None:
+def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:
     """Note in the plan that a benchmark was not run after all, or it would be missing."""
-    session, raised = session_of(item.config), call.excinfo
-    if raised is None or trained or item.name not in session.planned:
+    session = session_of(item.config)
+    if not report.skipped or item.name not in session.planned:
         return
-    if raised.errisinstance((pytest.skip.Exception, pytest.xfail.Exception)):
-        reason = getattr(raised.value, "msg", None) or "skipped"
-        try:
-            plans.mark_skipped(session.options.out, item.name, str(reason))
-        except ERRORS as error:
-            session.trouble = str(error)
+    said = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+    reason = getattr(report, "wasxfail", "") or said.removeprefix("Skipped: ")
+    try:
+        plans.mark_skipped(session.options.out, item.name, reason or "skipped")
+    except ERRORS as error:
+        session.trouble = str(error)
 
 
 def limits_in_words(plan: Mapping[str, Any], config: pytest.Config) -> list[str]:

@@ -76,10 +76,16 @@ def save(folder: Path, plan: Mapping[str, Any], earlier: Mapping[str, Any] | Non
     write_json(folder / PLAN, {"schema": SCHEMA, **whole})
 
 
-def add(folder: Path, entry: Mapping[str, Any]) -> None:
-    """Add a case, or seeds of one, that became known only as its test ran."""
+def correct(folder: Path, entry: Mapping[str, Any], guessed: Iterable[int]) -> None:
+    """Put a case into the plan that became known only as its test ran.
+
+    Its seeds come in place of those that were guessed before; others that stand there stay.
+    """
     with locked(folder, PLAN):
         plan = load(folder)
+        for case in plan["cases"]:
+            if case["id"] == entry["id"]:
+                case["seeds"] = sorted({*case["seeds"]} - {*guessed})
         save(folder, {**plan, "cases": [entry]}, plan)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_amlnn import collection, hooks, planning, plans, report, store, workers
 from pytest_amlnn.command_line import add_options, is_parallel, read_options, workerinput
-from pytest_amlnn.fixtures import BROKEN, TRAINED, device, gate, train, training_clock
+from pytest_amlnn.fixtures import BROKEN, CALLED, TRAINED, device, gate, train, training_clock
 from pytest_amlnn.options import OptionError, Options
 from pytest_amlnn.session import KEY, TERMINATED, Session, session_of, uninterrupted
 
@@ -113,11 +113,14 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Note why a benchmark was not run, and begin a failure's summary with what missed."""
     made = yield
-    if collection.trains(item) or TRAINED in item.stash:
-        planning.note_skip(item, call, trained=item.stash.get(TRAINED, False))
-        crash = getattr(made.longrepr, "reprcrash", None)
-        if crash and BROKEN in item.stash and call.when == "call":
-            crash.message = item.stash[BROKEN]
+    mine = collection.trains(item) or CALLED in item.stash
+    if mine and not item.stash.get(TRAINED, False):
+        planning.note_skip(item, made)
+    crash = getattr(made.longrepr, "reprcrash", None)
+    if crash and call.excinfo and (broken := item.stash.get(BROKEN, None)):
+        said = str(call.excinfo.value)
+        if broken in said or not said:  # and not another assertion of the same test
+            crash.message = broken
     return made
 
 

@@ -126,6 +126,7 @@ UNRUN = {
     "a mark to skip": ("@pytest.mark.skip(reason='later')", "", "later"),
     "a mark to skip, by condition": ("@pytest.mark.skipif(True, reason='later')", "", "later"),
     "another module that is not here": ("", "pytest.importorskip('absent')", "absent"),
+    "an expected failure": ("@pytest.mark.xfail(reason='later')", "assert 0", "later"),
     "unittest's skip": ("", "import unittest; raise unittest.SkipTest('later')", "later"),
 }
 
@@ -253,6 +254,35 @@ def test_summary_line_begins_with_what_missed(run, benchmarks, assertion):
     result.stdout.re_match_lines(
         [r"FAILED test_small.py::test_it - test_loss is \d\.\d+, needs at most 0$"]
     )
+
+
+def test_summary_line_of_another_assertion_is_its_own(benchmarks):
+    """A test that fails for something else than its limits says what."""
+    text = (
+        "def test_it(train, gate):\n    gate(train(CASES[0], squares()))\n    assert 1 == 2\n"
+    )
+    benchmarks.makepyfile(test_small=HEAD + text)
+    (benchmarks.path / "gates.toml").write_text("[quick.test_it]\ntest_loss = { at_most = 0 }")
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out", "--amlnn-gates=gates.toml")
+
+    result.stdout.fnmatch_lines(["FAILED test_small.py::test_it - assert 1 == 2"])
+
+
+def test_body_that_trains_another_case_than_its_parameter(benchmarks):
+    """What a test trains counts, not what it was parametrized with."""
+    text = """
+from dataclasses import replace
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_it(case, train): train(replace(case, repeats=1), squares())
+"""
+    benchmarks.makepyfile(test_small=HEAD + text)
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out")
+
+    assert result.ret == 0
+    assert [case["seeds"] for case in written(benchmarks.path, "plan.json")["cases"]] == [
+        [0], [0]
+    ]  # fmt: skip
 
 
 # sweeps that are lost

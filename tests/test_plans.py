@@ -76,11 +76,12 @@ def test_crashed_runs_are_forgotten_once_a_sweep_is_resumed(tmp_path, token, lef
 
 
 def test_case_is_added_once_its_test_knows_it(tmp_path):
-    """Seeds that were not foreseen join those that were; the rest of the plan stays."""
+    """Its seeds come in place of the guess; those of an earlier sweep stay."""
+    begin(tmp_path, plan(ONE, TWO, seeds=(7,)))
     begin(tmp_path, plan(ONE, TWO))
-    plans.add(tmp_path, planned(TWO, seeds=(0, 1, 2)))
+    plans.correct(tmp_path, planned(TWO, seeds=(1, 2)), guessed=[0])
 
-    assert [case["seeds"] for case in plans.load(tmp_path)["cases"]] == [[0], [0, 1, 2]]
+    assert [case["seeds"] for case in plans.load(tmp_path)["cases"]] == [[0, 7], [1, 2, 7]]
     assert plans.load(tmp_path)["sweep"] == "one"
 
 
