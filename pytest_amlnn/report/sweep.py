@@ -80,8 +80,8 @@ def lacking(plan: Mapping[str, Any], results: list[Result]) -> dict[str, list[in
 # tables
 
 INTERVALS = (
-    "Intervals are 95 %: Student's t over the seeds; Wilson's over the test examples where one"
-    " run is all there is."
+    "Intervals are 95 %: Student's t over the seeds, on the log scale for what cannot be below"
+    " 0; Wilson's over the test examples where one run is all there is."
 )
 ORIGINAL = (
     "An original loss is in min-max-scaled units of another series, so it stands there for the"
@@ -106,7 +106,9 @@ AFTER: tuple[Named, ...] = (
     ("original", lambda result, sweep: words(original(result.case["reference"]))),
 )
 """Columns of every table, after those of the task and of all runs."""
-ESSENTIAL = frozenset({"model", "size", "variant", "status", "gate"})
+CASE: Named = ("case", lambda result, sweep: words(result.id))
+"""The first column where those of `BEFORE` do not tell all rows apart."""
+ESSENTIAL = frozenset({"status", "gate"})
 
 
 def document(sweep: Sweep) -> Document:
@@ -144,17 +146,33 @@ def table(title: str, results: list[Result], sweep: Sweep) -> Table:
     ordered = sorted(results, key=lambda r: (r.case["size"], r.training["model"], r.id))
     columns = [*ordered[0].columns, *(metric for metric in COMMON if metric.head)]
     middle: list[Named] = [(column.head, cell_maker(column)) for column in columns]
+    naming = names_of_rows(ordered, sweep)
+    before = BEFORE if naming[0] != CASE else (CASE, *BEFORE)
     cells = {
         head: [make(result, sweep) for result in ordered]
-        for head, make in (*BEFORE, *middle, *AFTER)
+        for head, make in (*before, *middle, *AFTER)
     }
     shown = {head: column for head, column in cells.items() if not all(c.empty for c in column)}
+    essential = {column.head for column in columns if column.essential}
     return Table(
         title=title,
         heads=tuple(shown),
         rows=tuple(zip(*shown.values(), strict=True)),
-        essential=ESSENTIAL | {column.head for column in columns if column.essential},
+        essential=ESSENTIAL | essential | {head for head, _ in naming},
     )
+
+
+def names_of_rows(results: list[Result], sweep: Sweep) -> tuple[Named, ...]:
+    """Return the fewest columns by which each row can be told from the others."""
+    without_init = tuple(column for column in BEFORE if column[0] != "init")
+    for columns in (without_init, BEFORE):
+        names = {
+            tuple(" ".join(make(result, sweep).words.split()) for _, make in columns)
+            for result in results
+        }
+        if len(names) == len(results):
+            return columns
+    return (CASE,)
 
 
 def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:
@@ -187,7 +205,9 @@ def comparison_cell(column: Paired, result: Result) -> Cell:
         return Cell()
     metric = result.known.get(column.metric)
     lower = metric is not None and metric.better == "lower"
-    found = compare(ours, theirs, by=column.by, better="lower" if lower else "higher")
+    found = compare(
+        ours, theirs, by=column.by, better="lower" if lower else "higher", share=column.share
+    )
     return Cell(
         spread=found.spread,
         format=column.format,
