@@ -15,6 +15,7 @@ import pytest
 from pytest_amlnn import collection, disk, hooks, plans, report, store, workers
 from pytest_amlnn import gate as gates
 from pytest_amlnn.data import Data, DataError, Weights
+from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
@@ -189,7 +190,10 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         result = Result(id=name, runs=tuple(runs))
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
-            pytest.fail("\n".join(result.troubles), pytrace=False)
+            benchmark.has_error = True  # its times are not stored
+            if benchmark.stats:
+                benchmark.stats.stats.data.clear()  # nor ranked: it broke off early
+            pytest.fail("\n".join(map(for_terminal, result.troubles)), pytrace=False)
         return result
 
     return train_case
@@ -278,7 +282,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = session_of(config)
     if session.trouble:
         terminalreporter.section("no report", red=True)
-        terminalreporter.write_line(session.trouble)
+        terminalreporter.write_line(for_terminal(session.trouble))
     unused = collection.unused_data(session)
     if session.nodes and unused:  # an ini file may name what is not collected
         names = ", ".join(unused)
@@ -287,8 +291,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from pytest_amlnn.report import text
 
-    width = terminalreporter._tw.fullwidth
-    for title, lines, marks in text.terminal(session.sweep, session.options.out, width):
+    out, writer = session.options.out, terminalreporter._tw
+    encoding = getattr(writer._file, "encoding", None) or "utf-8"
+    for title, lines, marks in text.terminal(session.sweep, out, writer.fullwidth, encoding):
         if title:
             terminalreporter.section(title, **marks)
         for line in lines:
