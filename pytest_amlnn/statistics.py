@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 
 CONFIDENCE = 0.95
@@ -97,6 +98,7 @@ def is_finite(value: float | None) -> bool:
     return value is not None and abs(value) <= sys.float_info.max
 
 
+@cache
 def t_quantile(freedom: int) -> float:
     """Return Student's t that the 95 % interval reaches to on both sides."""
     from scipy.special import stdtrit  # a light import; scipy.stats costs a second
@@ -104,11 +106,17 @@ def t_quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share seen in `count` trials (Wilson 1927)."""
+@cache
+def normal_quantile() -> float:
+    """Return how many standard deviations the 95 % interval reaches to on both sides."""
     from scipy.special import ndtri
 
-    z = float(ndtri((1 + CONFIDENCE) / 2))
+    return float(ndtri((1 + CONFIDENCE) / 2))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share seen in `count` trials (Wilson 1927)."""
+    z = normal_quantile()
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     half = z * spread / (1 + z * z / count)

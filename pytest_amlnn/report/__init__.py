@@ -111,6 +111,9 @@ def benchmark_of(
     case, stats = result.case, Stats()
     for seconds in finished.metrics["train_seconds"].runs:
         stats.update(seconds)
+    timed = finite({**stats.as_dict(), "data": list(stats.data), "iterations": 1})
+    if None in timed.values():  # times that nothing can be computed from
+        return None
     means = {name: spread.mean for name, spread in finished.metrics.items()}
     return {
         "group": case["group"],
@@ -129,7 +132,7 @@ def benchmark_of(
             "timer": "train_seconds",
             "min_rounds": len(finished.runs),
         },
-        "stats": {**stats.as_dict(), "data": list(stats.data), "iterations": 1},
+        "stats": timed,
     }
 
 
