@@ -85,6 +85,13 @@ def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], f
     item.add_marker(pytest.mark.benchmark(**settings), append=False)
 
 
+def forget_times(benchmark: Any) -> None:
+    """Leave an item out of pytest-benchmark's table and files: it broke off, and is not fast."""
+    benchmark.has_error = True  # it goes into no file
+    if benchmark.stats:  # there is none under pytest-xdist
+        benchmark.stats.stats.data.clear()  # what has no rounds is in no table
+
+
 def plan_of(
     items: Iterable[pytest.Item], options: Options, limits: Iterable[gate.Limit]
 ) -> dict[str, Any] | None:

@@ -47,6 +47,8 @@ def visible(text: str) -> str:
 
 def hidden(text: str) -> set[str]:
     """Return the characters of a text that cannot be seen: controls, marks of direction."""
+    if text.isascii() and text.isprintable():  # as nearly all is
+        return set()
     return {c for c in {*text} if not c.isprintable() or UNSEEN.match(c)}
 
 

@@ -190,9 +190,7 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         result = Result(id=name, runs=tuple(runs))
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
-            benchmark.has_error = True  # its times are not stored
-            if benchmark.stats:
-                benchmark.stats.stats.data.clear()  # nor ranked: it broke off early
+            collection.forget_times(benchmark)
             pytest.fail("\n".join(map(for_terminal, result.troubles)), pytrace=False)
         return result
 

@@ -105,8 +105,11 @@ def benchmark_of(
     """
     from pytest_benchmark.stats import Stats
 
-    finished = Result(id=result.id, runs=tuple(r for r in result.runs if r.status == FINISHED))
-    if not finished.runs or finished.metrics["train_seconds"].mean is None:
+    runs = tuple(run for run in result.runs if run.status == FINISHED)
+    if not runs:
+        return None
+    finished = result if runs == result.runs else Result(id=result.id, runs=runs)
+    if finished.metrics["train_seconds"].mean is None:
         return None
     case, stats = result.case, Stats()
     for seconds in finished.metrics["train_seconds"].runs:
@@ -125,12 +128,12 @@ def benchmark_of(
             **means,
             "status": sweep.status(result),
             "contended": result.contended,
-            "unfinished": len(result.runs) - len(finished.runs),
+            "unfinished": len(result.runs) - len(runs),
         },
         "options": {
             "disable_gc": False,
             "timer": "train_seconds",
-            "min_rounds": len(finished.runs),
+            "min_rounds": len(runs),
         },
         "stats": timed,
     }
