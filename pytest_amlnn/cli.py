@@ -13,7 +13,7 @@ from typing import TextIO
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.download import DownloadError
-from pytest_amlnn.escapes import for_terminal
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.store import StoreError
 
 FETCHERS = "pytest_amlnn.fetch"
@@ -72,6 +72,4 @@ def fetch(parsed: argparse.Namespace) -> str:
 
 def say(text: str, stream: TextIO) -> None:
     """Print lines of text, whatever they hold; what the stream cannot encode is an escape."""
-    encoding = stream.encoding or "utf-8"
-    for line in text.split("\n"):
-        print(for_terminal(line, encoding), file=stream)
+    print(lines_for_terminal(text, stream.encoding or "utf-8"), file=stream)

@@ -66,6 +66,11 @@ def for_terminal(text: str, encoding: str = "utf-8") -> str:
     return COMMAND.sub(lambda found: r"\x3a" if found["colon"] else r"\x23", shown)
 
 
+def lines_for_terminal(text: str, encoding: str = "utf-8") -> str:
+    """Return text of which a terminal only shows the lines, such as a message of several."""
+    return "\n".join(for_terminal(line, encoding) for line in text.split("\n"))
+
+
 def for_markdown(text: str) -> str:
     """Return text that is nothing but text within a line of Markdown, such as a table's cell.
 

@@ -15,7 +15,7 @@ import pytest
 from pytest_amlnn import collection, disk, hooks, plans, report, store, workers
 from pytest_amlnn import gate as gates
 from pytest_amlnn.data import Data, DataError, Weights
-from pytest_amlnn.escapes import for_terminal
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
         limits = gates.load_for(options)
         config.stash[KEY] = Session(options=options, limits=limits)
     except ERRORS as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(lines_for_terminal(str(error))) from error
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -191,7 +191,7 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
             collection.forget_times(benchmark)
-            pytest.fail("\n".join(map(for_terminal, result.troubles)), pytrace=False)
+            pytest.fail(lines_for_terminal("\n".join(result.troubles)), pytrace=False)
         return result
 
     return train_case
@@ -220,7 +220,9 @@ def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:
         return
     except (*ERRORS, DeviceError) as error:
         words = f"{job.id}: {error}"
-    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
+    pytest.fail(
+        lines_for_terminal(words), pytrace=False
+    )  # out here, where pytest shows nothing but the words
 
 
 @pytest.fixture
@@ -280,7 +282,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = session_of(config)
     if session.trouble:
         terminalreporter.section("no report", red=True)
-        terminalreporter.write_line(for_terminal(session.trouble))
+        terminalreporter.write_line(lines_for_terminal(session.trouble))
     unused = collection.unused_data(session)
     if session.nodes and unused:  # an ini file may name what is not collected
         names = ", ".join(unused)

@@ -15,6 +15,7 @@ from pytest_amlnn.escapes import (
     for_markdown,
     for_terminal,
     line_for_markdown,
+    lines_for_terminal,
 )
 
 # Markdown
@@ -127,6 +128,11 @@ def test_log_is_no_command(text, kind):
 def test_terminal_knows_no_markdown(text):
     """What only Markdown would take for more than text stands on a terminal as it is."""
     assert for_terminal(text) == text
+
+
+def test_lines_are_each_safe():
+    """A message of several lines keeps them, and none of them is a command."""
+    assert lines_for_terminal("a\n::error::b\x1b", "ascii") == "a\n\\x3a:error::b\\x1b"
 
 
 @pytest.mark.parametrize("mark", ["\u202e", "\u200b", "\u115f", "\x9b31m", "\x7f", "\xad"])

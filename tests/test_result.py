@@ -328,7 +328,7 @@ def test_interval_of_a_share_ends_at_one(name):
     ],
 )
 def test_interval_of_a_positive_metric_is_positive(task, name):
-    """No time, loss, error or count may lie below 0, nor does its interval, far as it reaches."""
+    """No time, loss, error or count lies below 0, nor does its interval, far as it reaches."""
     runs = [
         small_run(seed=seed, task=task, metrics={name: value})
         for seed, value in enumerate((0.1, 2.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,9 +230,10 @@ def trouble(status: str) -> str:
 
 def original(reference: Mapping[str, Any]) -> str:
     """Return what the original report gives for the same model and size."""
-    if "test_accuracy" in reference:
-        return f"{100 * reference['test_accuracy']:.2f} %"
-    return f"loss {reference['scaled_loss']:g}" if "scaled_loss" in reference else ""
+    known = {name: value for name, value in reference.items() if math.isfinite(value)}
+    if "test_accuracy" in known:
+        return f"{100 * known['test_accuracy']:.2f} %"
+    return f"loss {known['scaled_loss']:g}" if "scaled_loss" in known else ""
 
 
 def unkept(sweep: Sweep) -> list[str]:
