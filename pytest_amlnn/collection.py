@@ -86,7 +86,7 @@ def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], f
 
 
 def forget_times(benchmark: Any) -> None:
-    """Leave an item that broke off out of pytest-benchmark's table and files: it is not fast."""
+    """Keep an item that broke off out of pytest-benchmark's table and files: not fast."""
     benchmark.has_error = True  # it goes into no file
     if benchmark.stats:  # there is none under pytest-xdist
         benchmark.stats.stats.data.clear()  # what has no rounds is in no table

@@ -332,6 +332,7 @@ def test_unknown_value_is_a_dash(tmp_path):
     [
         ({"test_accuracy": 0.0023, "test_loss": 5.2}, "0.23 %"),
         ({"scaled_loss": 0.0084}, "loss 0.0084"),
+        ({"scaled_loss": float("nan")}, ""),
     ],
 )
 def test_original_report_stands_beside_ours(tmp_path, reference, shown):
@@ -402,6 +403,12 @@ FEW, UNKNOWN = spread([0.5, 0.7]), spread([None, 0.5])
         (Cell(spread=FEW, scale=100, format="{:.1f}", interval=True), "60.0 [-67.1, 187.1]"),
         (Cell(spread=spread([0.5]), interval=True), "0.5"),
         (Cell(spread=spread([0.0]), format="{:+.1f}"), "+0.0"),
+        (Cell(spread=spread([0.0312]), format="{:.1f}"), "0.0312"),
+        (
+            Cell(spread=spread([2e-5, 4e-5], low=0.0), interval=True),
+            "3e-05 [4.342e-07, 0.002073]",
+        ),
+        (Cell(spread=spread([1e200]), format="{:,.0f}"), "1e+200"),
         (Cell(spread=FEW, words="better"), "0.6 better"),
         (Cell(spread=UNKNOWN), "-"),
         (Cell(spread=UNKNOWN, interval=True, words="better"), "- better"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pytest_amlnn.gate import PASSED, Limit, Verdict, judge
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather
+from pytest_amlnn.statistics import is_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +230,7 @@ def trouble(status: str) -> str:
 
 def original(reference: Mapping[str, Any]) -> str:
     """Return what the original report gives for the same model and size."""
-    known = {name: value for name, value in reference.items() if math.isfinite(value)}
+    known = {name: value for name, value in reference.items() if is_finite(value)}
     if "test_accuracy" in known:
         return f"{100 * known['test_accuracy']:.2f} %"
     return f"loss {known['scaled_loss']:g}" if "scaled_loss" in known else ""

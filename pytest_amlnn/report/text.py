@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable
 from functools import partial
@@ -19,7 +20,8 @@ Section = tuple[str, list[str], dict[str, Any]]
 """A title, lines, and how pytest marks the title."""
 
 LONGEST_NUMBER = 24
-"""In characters; a longer one is shown with an exponent."""
+"""In characters; a longer one is shown with an exponent, as is one that rounds to 0."""
+NOT_ZERO = re.compile("[1-9]")
 
 
 def text_of(cell: Cell) -> str:
@@ -40,7 +42,8 @@ def number(value: float | None, cell: Cell) -> str:
     if not math.isfinite(scaled):
         return ""
     shown = cell.format.format(scaled)
-    return shown if len(shown) <= LONGEST_NUMBER else f"{scaled:.4g}"
+    vanished = scaled > 0 and not NOT_ZERO.search(shown)
+    return f"{scaled:.3g}" if vanished or len(shown) > LONGEST_NUMBER else shown
 
 
 def grid(table: Table, style: str, escape: Callable[[str], str]) -> str:
