@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from pytest_amlnn.data import Source
+from pytest_amlnn.data import Source, name_of
 from pytest_amlnn.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ class Training:
     data: Source
     start: str = "random"
     """Where the weights come from: `random`, or a word such as `imagenet`."""
+
+    def __repr__(self) -> str:
+        """Return what tells it from others, in the same words in every process."""
+        return (
+            f"{type(self).__qualname__}({self.model!r}, build={name_of(self.build)},"
+            f" task={self.task.name!r}, data={self.data.name!r}, start={self.start!r},"
+            f" epochs={self.recipe.epochs})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +84,10 @@ class Case:
 
     def __str__(self) -> str:
         return self.label
+
+    def __repr__(self) -> str:
+        """Return family, profile and label: histories of tests tell parameters by this text."""
+        return f"{type(self).__qualname__}({self.family}, {self.profile}, {self.label!r})"
 
 
 def discover(package: ModuleType) -> list[Case]:

@@ -7,14 +7,21 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from shutil import get_terminal_size
+from typing import TextIO
 
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.download import DownloadError
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.store import StoreError
 
 FETCHERS = "pytest_amlnn.fetch"
 """Entry point group: each a function of names and an optional URL that returns the places."""
+
+
+WIDEST = 10_000
+"""Columns of characters, where no terminal limits them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, DiskError, DownloadError, StoreError) as error:
         trouble = str(error)
     if trouble:
-        print(f"amlnn: {trouble}", file=sys.stderr)
+        say(f"amlnn: {trouble}", sys.stderr)
     return 1 if trouble else 0
 
 
@@ -47,10 +54,11 @@ def parser() -> argparse.ArgumentParser:
 def render(parsed: argparse.Namespace) -> str:
     """Write the reports into the run directory, print the readable one; say what is missing."""
     from pytest_amlnn import report
-    from pytest_amlnn.report.text import markdown
+    from pytest_amlnn.report.text import plain
 
     sweep = report.write(parsed.folder)
-    print(markdown(sweep))
+    width = get_terminal_size().columns if sys.stdout.isatty() else WIDEST
+    print(plain(sweep, width, sys.stdout.encoding or "utf-8"))
     return f"{len(sweep.missing)} cases are not complete" if sweep.missing else ""
 
 
@@ -58,5 +66,10 @@ def fetch(parsed: argparse.Namespace) -> str:
     """Download, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
     for place in fetcher.load()(*parsed.names, url=parsed.url):
-        print(place)
+        say(str(place), sys.stdout)
     return ""
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print lines of text, whatever they hold; what the stream cannot encode is an escape."""
+    print(lines_for_terminal(text, stream.encoding or "utf-8"), file=stream)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -133,6 +134,18 @@ class Series:
     """What the record says of the dataset: name, digest, counts, and what its oracle is."""
 
 
+def name_of(value: Any) -> str:
+    """Return the same text for a value in every process.
+
+    That of a function or a class is its module and qualified name, behind partials, too.
+    """
+    while isinstance(value, partial):
+        value = value.func
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return re.sub(" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
 Data = Callable[[int], Any]
 """The splits that a run with this seed is trained on: a `Source`, or a function in a test."""
 
@@ -181,6 +194,14 @@ class Source:
     def unavailable(self) -> str | None:
         """Say why the data are not on this machine, and how to get them; None if they are."""
         return self.missing(**self.given) if self.missing else None
+
+    def __repr__(self) -> str:
+        """Return name, function and arguments; not where the files lie on this machine."""
+        opens = "" if self.open is None else f", open={name_of(self.open)}"
+        arguments = "".join(
+            f", {name}={name_of(value)}" for name, value in self.arguments.items()
+        )
+        return f"{type(self).__qualname__}({self.name!r}{opens}{arguments})"
 
 
 # checks

@@ -12,6 +12,7 @@ from pytest_amlnn import store
 from pytest_amlnn.collection import case_of, unavailable
 from pytest_amlnn.command_line import workerinput
 from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.planning import ERRORS, add_to_plan
 from pytest_amlnn.result import FINISHED, Result, Run
@@ -61,17 +62,16 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     session, item = session_of(request.config), request.node
     bearers = session.nodes.get(store.key(item.name), [])
     if len(bearers) > 1:
-        pytest.fail(
+        raise failure(
             f"{item.name} would be stored in one place with {' and '.join(sorted(bearers))}:"
-            " rename a test function or a case",
-            pytrace=False,
+            " rename a test function or a case"
         )
 
     def train_case(
         case: Case, data: Data | None = None, weights: Weights | None = None
     ) -> Result:
         if item.stash[CALLED]:
-            pytest.fail(f"train was called twice in {item.name}: an item stores one case")
+            raise failure(f"train was called twice in {item.name}: an item stores one case")
         skip_unless_available(item, case)
         item.stash[CALLED] = True
         job = planned_job(item, case, data, weights)
@@ -81,8 +81,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         result = Result(id=item.name, runs=runs)
         benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
         if result.status != FINISHED:
-            benchmark.has_error = True  # or its seconds would compete with those of others
-            pytest.fail("\n".join(result.troubles), pytrace=False)
+            forget_times(benchmark)
+            raise failure("\n".join(result.troubles))
         return result
 
     item.stash[CALLED] = item.stash[TRAINED] = False  # also where a plugin runs it once more
@@ -105,7 +105,7 @@ def planned_job(
         return job_of(case, data, weights, item.name, session.options)
     except ERRORS as error:
         words = f"{item.name}: {error}"
-    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
+    raise failure(words)  # out here, where pytest shows nothing but the words
 
 
 def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:
@@ -128,6 +128,18 @@ def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:
     else:  # under pytest-xdist it calls its target once, whatever the rounds
         benchmark.pedantic(train_all)
     return tuple(runs)
+
+
+def forget_times(benchmark: Any) -> None:
+    """Keep an item that broke off out of pytest-benchmark's table and files: not fast."""
+    benchmark.has_error = True  # it goes into no file
+    if benchmark.stats:  # there is none under pytest-xdist
+        benchmark.stats.stats.data.clear()  # what has no rounds is in no table
+
+
+def failure(words: str) -> BaseException:
+    """Return what fails an item with nothing but the words, which may quote strangers."""
+    return pytest.fail.Exception(lines_for_terminal(words), pytrace=False)
 
 
 def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
@@ -153,7 +165,7 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
         return
     except (*ERRORS, DeviceError) as error:
         words = f"{job.id}: {error}"
-    pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
+    raise failure(words)  # out here, where pytest shows nothing but the words
 
 
 @pytest.fixture
@@ -166,7 +178,7 @@ def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
         verdict = gates.judge(result, session.limits, enforced=enforced)
         wrong = gates.unknown_metrics(session.limits, result)
         if wrong:
-            pytest.fail("\n".join(wrong), pytrace=False)
+            raise failure("\n".join(wrong))
         if not verdict.passed:
             item.stash[BROKEN] = verdict.brief
         return verdict

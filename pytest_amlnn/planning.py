@@ -17,6 +17,7 @@ from pytest_amlnn.collection import case_of, is_complete, trains
 from pytest_amlnn.command_line import is_asking, workerinput
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.identity import IdentityError, case_to_plain
 from pytest_amlnn.options import OptionError, Options
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
@@ -40,7 +41,7 @@ def begin(session: pytest.Session) -> None:
     try:
         begin_sweep(benchmarks, config)
     except ERRORS as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(lines_for_terminal(str(error))) from error
 
 
 def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:

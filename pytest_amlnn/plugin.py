@@ -14,6 +14,7 @@ import pytest
 
 from pytest_amlnn import collection, hooks, planning, plans, report, store, workers
 from pytest_amlnn.command_line import add_options, is_parallel, read_options, workerinput
+from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.fixtures import BROKEN, CALLED, TRAINED, device, gate, train, training_clock
 from pytest_amlnn.options import OptionError, Options
 from pytest_amlnn.session import KEY, TERMINATED, Session, session_of, uninterrupted
@@ -51,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         options = read_options(config)
     except OptionError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(lines_for_terminal(str(error))) from error
     token = workerinput(config).get("amlnn_token") or uuid4().hex
     config.stash[KEY] = Session(options=options, token=token)
 
@@ -153,7 +154,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     session = session_of(config)
     if session.trouble:
         terminalreporter.section("no report", red=True)
-        terminalreporter.write_line(session.trouble)
+        terminalreporter.write_line(lines_for_terminal(session.trouble))
     unused = collection.unused_data(session)
     if session.nodes and unused:  # an ini file may name what is not collected
         names = ", ".join(unused)
@@ -162,11 +163,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from pytest_amlnn.report import text
 
-    out, width = planning.shown(session.options.out, config), terminalreporter._tw.fullwidth
-    for title, lines, marks in text.terminal(session.sweep, out, width):
+    out, writer = planning.shown(session.options.out, config), terminalreporter._tw
+    encoding = getattr(writer._file, "encoding", None) or "utf-8"
+    for title, lines, marks in text.terminal(session.sweep, out, writer.fullwidth, encoding):
         if title:
             terminalreporter.section(title, **marks)
         for line in lines:
             terminalreporter.write_line(line)
     for line in planning.limits_in_words(session.sweep.plan, config):
-        terminalreporter.write_line(line)
+        terminalreporter.write_line(lines_for_terminal(line))

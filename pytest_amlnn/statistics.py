@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from math import inf
 
 CONFIDENCE = 0.95
 IMPLAUSIBLE = 1e-6
@@ -13,14 +16,15 @@ IMPLAUSIBLE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A metric over the seeds; None where too few runs, or a run without it, leave it open."""
+    """A metric over the seeds: finite, or None where too few runs, or one without it, tell."""
 
     mean: float | None
     sd: float | None
     """Sample standard deviation over the seeds."""
     low: float | None
     high: float | None
-    """95 % interval of the mean: t over seeds; Wilson's where one accuracy is all there is."""
+    """95 % interval of the mean: t over seeds, on the log scale for what cannot lie below 0;
+    Wilson's where one accuracy is all there is."""
     runs: tuple[float | None, ...]
 
 
@@ -32,29 +36,69 @@ def spread(
     tests: int | None = None,
 ) -> Spread:
     """Sum up one metric; `low` and `high` are its bounds, `tests` counts test examples."""
-    runs = tuple(values)
+    runs = tuple(value if is_finite(value) else None for value in values)
     known = [value for value in runs if value is not None]
+    unknown = Spread(mean=None, sd=None, low=None, high=None, runs=runs)
     if not known or len(known) < len(runs):
-        return Spread(mean=None, sd=None, low=None, high=None, runs=runs)
-    mean = math.fsum(known) / len(known)
+        return unknown
+    try:
+        mean = math.fsum(known) / len(known)
+    except OverflowError:  # of numbers near the largest that there are
+        return unknown
+    least, most = -inf if low is None else low, inf if high is None else high
+    possible = least <= min(known) and max(known) <= most
     if len(known) == 1:
-        ends = wilson(mean, tests) if tests else (None, None)
-        return Spread(mean=mean, sd=None, low=ends[0], high=ends[1], runs=runs)
+        ends = wilson(mean, tests) if tests and possible else (None, None)
+        return replace(unknown, mean=mean, low=ends[0], high=ends[1])
     try:
         squares = math.fsum((value - mean) ** 2 for value in known)
-    except OverflowError:  # of numbers near the largest that there are
-        return Spread(mean=mean, sd=None, low=None, high=None, runs=runs)
+    except OverflowError:
+        return replace(unknown, mean=mean)
     sd = math.sqrt(squares / (len(known) - 1))
     half = t_quantile(len(known) - 1) * sd / math.sqrt(len(known))
-    return Spread(
-        mean=mean,
-        sd=sd,
-        low=mean - half if low is None else max(mean - half, low),
-        high=mean + half if high is None else min(mean + half, high),
-        runs=runs,
-    )
+    ends = interval(mean, half, least, most) if possible else (None, None)
+    return replace(unknown, mean=mean, sd=sd, low=ends[0], high=ends[1])
 
 
+def interval(
+    mean: float, half: float, least: float, most: float
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the ends of an interval around a mean, within the bounds that there are.
+
+    With a lower bound alone, as of seconds, Student's t stands on the log scale (delta method):
+    few seeds that disagree leave a factor open, and nothing below the bound. It is cut at two.
+    """
+    if math.isinf(least) or math.isfinite(most) or mean == least:
+        return max(mean - half, least), min(mean + half, most)
+    factor = math.exp(half / (mean - least))  # half is at most t times as large
+    low, high = least + (mean - least) / factor, least + (mean - least) * factor
+    return (low, high) if math.isfinite(high) else (None, None)
+
+
+def spread_of_ratios(ratios: Sequence[float | None]) -> Spread:
+    """Sum up ratios above 0 on the log scale: the geometric mean, and the interval of it.
+
+    Those of the inverse ratios are the inverse: which side is divided by which does not matter.
+    """
+    found = spread(ratios)
+    logs = spread([None if ratio is None else math.log(ratio) for ratio in found.runs])
+    if logs.mean is None:
+        return replace(found, mean=None, low=None, high=None)
+    low, high = (None if end is None else exp(end) for end in (logs.low, logs.high))
+    return replace(found, mean=exp(logs.mean), low=low, high=high)
+
+
+def exp(value: float) -> float:
+    """Return the exponential, of what is too large for a float the largest one."""
+    return math.exp(min(value, math.log(sys.float_info.max)))
+
+
+def is_finite(value: float | None) -> bool:
+    """Return whether there is a number, and one that a float can hold."""
+    return value is not None and abs(value) <= sys.float_info.max
+
+
+@cache
 def t_quantile(freedom: int) -> float:
     """Return Student's t that the 95 % interval reaches to on both sides."""
     from scipy.special import stdtrit  # a light import; scipy.stats costs a second
@@ -62,15 +106,21 @@ def t_quantile(freedom: int) -> float:
     return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share seen in `count` trials (Wilson 1927)."""
+@cache
+def normal_quantile() -> float:
+    """Return how many standard deviations the 95 % interval reaches to on both sides."""
     from scipy.special import ndtri
 
-    z = float(ndtri((1 + CONFIDENCE) / 2))
+    return float(ndtri((1 + CONFIDENCE) / 2))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share seen in `count` trials (Wilson 1927)."""
+    z = normal_quantile()
     center = (share + z * z / (2 * count)) / (1 + z * z / count)
     spread = math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
     half = z * spread / (1 + z * z / count)
-    return max(0.0, center - half), min(1.0, center + half)
+    return max(0.0, min(center - half, share)), min(1.0, max(center + half, share))
 
 
 def chance_of_so_few(hits: int, count: int, probability: float) -> float:

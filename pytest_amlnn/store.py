@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn import result
 from pytest_amlnn.disk import write
+from pytest_amlnn.escapes import for_json
 from pytest_amlnn.identity import differences
 from pytest_amlnn.result import SCHEMA, Run
 
@@ -48,7 +49,7 @@ def key(case_id: str) -> str:
 
 def write_json(path: Path, plain: object) -> None:
     """Write plain data; a number that JSON cannot hold raises ValueError."""
-    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
+    text = for_json(json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False))
     write(path, text.encode() + b"\n")
 
 

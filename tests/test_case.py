@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -19,6 +23,7 @@ from pytest_amlnn.case import discover, select
 from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.recipe import with_changes
 
+ROOT = Path(__file__).parents[1]
 CASES = discover(amlnn_models)
 LEAST = Recipe(epochs=1, learning_rate=0.1)
 MODELS = {
@@ -190,6 +195,59 @@ def test_record_names_the_builder_behind_a_partial():
 
     assert case_to_plain(case)["training"]["build"] == "amlnn_models.vgg.vgg11"
     assert case_to_plain(case)["training"]["arguments"] == {"resolution": 32}
+
+
+REPRS = """
+from functools import cache, partial
+
+from pytest_amlnn import Case, FORECAST, Recipe, Source, Training
+
+
+class Net:
+    def __call__(self, outputs):
+        pass
+
+    def build(self, outputs):
+        pass
+
+
+for build in (Net, Net(), Net().build, partial(Net, act=len), cache(Net.build), lambda n: n):
+    data = Source(name="ar", open=build, arguments={"size": 3, "by": "day", "made": build})
+    recipe = Recipe(epochs=1, learning_rate=0.1)
+    training = Training(model="m", build=build, recipe=recipe, task=FORECAST, data=data)
+    case = Case(training=training, size=3, label="m-3", family="rnn")
+    print(case, [case, training, data, FORECAST, recipe])
+"""
+
+
+def test_values_look_alike_in_every_process():
+    """Whatever builds a net, a case and all it holds have one `repr`: no address, no order.
+
+    Other tools recognise a test in its history by the `repr` of its parameters.
+    """
+    shown = [
+        subprocess.run(
+            [sys.executable, "-c", REPRS],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for seed in ("1", "2")
+    ]
+
+    assert shown[0] == shown[1]
+    assert " at 0x" not in shown[0]
+    assert "build=__main__.Net," in shown[0]
+
+
+def test_repr_of_a_case_names_it():
+    """No two cases of the collection have the same `repr`, and each can be read at a glance."""
+    shown = [repr(case) for case in CASES]
+
+    assert "Case(rnn, quick, 'lstm-1000')" in shown
+    assert len({*shown}) == len(CASES)
+    assert max(map(len, shown)) < 80
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,13 @@ def test_report_is_written_and_printed(tmp_path, capsys):
     code = main(["report", str(folder)])
     text = (folder / "report.md").read_text()
 
+    shown = capsys.readouterr().out
+
     assert code == 0
     assert text.startswith("# Profile quick")
-    assert capsys.readouterr().out == text + "\n"
+    assert shown.startswith("# Profile quick")
+    assert "75.0 [69.2, 80.1]" in text
+    assert "75.0 [69.2, 80.1]" in shown
     assert (folder / "summary.json").exists()
     assert (folder / "benchmark.json").exists()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_amlnn.comparison import UNDECIDED, compare
-from pytest_amlnn.statistics import spread
+from pytest_amlnn.statistics import spread, spread_of_ratios
 
 MIRRORED = {"better": "worse", "worse": "better", UNDECIDED: UNDECIDED, "": ""}
 
@@ -33,10 +35,11 @@ def test_differences_are_summed_up_pair_by_pair():
 
 
 def test_ratios_are_summed_up_pair_by_pair():
-    """The spread is that of the ratios, of which 1 is even."""
-    found = compare([2.0, 4.4], [1.0, 2.0], by="ratio")
+    """The spread is that of the ratios, their mean the geometric one, of which 1 is even."""
+    found = compare([2.0, 4.5], [1.0, 4.0], by="ratio")
 
-    assert found.spread == spread([2.0, 2.2])
+    assert found.spread == spread_of_ratios([2.0, 1.125])
+    assert found.spread.mean == pytest.approx(1.5)
     assert found.word == UNDECIDED
 
 
@@ -118,6 +121,25 @@ def test_lower_is_better_as_if_sides_were_swapped(pairs, by):
     ours, theirs = sides(pairs)
 
     assert compare(ours, theirs, by=by, better="lower") == compare(theirs, ours, by=by)
+
+
+@given(pairs=pairs_of(st.floats(0, 1), 2, 4))
+def test_difference_of_shares_lies_between_both_ends(pairs):
+    """No share is more than 1 above another one, nor does the interval say so."""
+    found = compare(*sides(pairs), by="difference", share=True).spread
+
+    assert -1 <= found.low <= found.mean <= found.high <= 1
+
+
+@given(pairs=pairs_of(st.floats(-1, 1e300), 2, 4))
+def test_ratio_is_positive(pairs):
+    """A ratio of two numbers above 0 lies above 0 and is finite; there is no other one."""
+    found = compare(*sides(pairs), by="ratio").spread
+
+    if min(map(min, pairs)) <= 0:
+        assert found.mean is None
+    elif found.mean is not None:
+        assert 0 <= found.low <= found.mean <= found.high < math.inf
 
 
 @given(pairs=pairs_of(st.floats(0.01, 100), 2, 4))

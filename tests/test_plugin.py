@@ -250,13 +250,17 @@ def test_label_map_that_is_broken_fails_whatever_the_gate(run, benchmarks):
 
 
 def test_run_that_diverges_fails_and_is_named(run, benchmarks):
-    """A diverged run is stored, named in the report, and fails its item."""
+    """A diverged run is stored, named in the report, and fails its item; it has no times."""
     source = (benchmarks.path / "test_small.py").read_text()
     broken = source.replace('small_case("one")', 'small_case("one", learning_rate=1e38)')
     (benchmarks.path / "test_small.py").write_text(broken)
-    result = run("-k", "one")
+    result = run("-k", "one", "--benchmark-save=times")
+    saved = [json.loads(path.read_text()) for path in benchmarks.path.glob(".benchmarks/*/*")]
+    own = json.loads((benchmarks.path / "out" / "benchmark.json").read_text())
 
     result.assert_outcomes(failed=1)
+    assert [timed["benchmarks"] for timed in [*saved, own]] == [[]] * (len(saved) + 1)
+    result.stdout.no_fnmatch_line("*Rounds*")
     result.stdout.fnmatch_lines(["*test_small[[]one], seed 0: diverged: the loss of epoch*"])
     assert "diverged: the loss of epoch" in (benchmarks.path / "out" / "report.md").read_text()
     assert summary(benchmarks)["cases"][0]["metrics"]["test_accuracy"]["mean"] is None

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import disk, store
+from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.report.sweep import Sweep, read
-from pytest_amlnn.result import Result, finite
+from pytest_amlnn.result import FINISHED, Result, finite
 
 SUMMARY_SCHEMA = 1
 
@@ -80,13 +81,13 @@ def benchmark(sweep: Sweep) -> dict[str, Any]:
     from pytest_benchmark import __version__
 
     nodes = {case["id"]: case["nodeid"] for case in sweep.plan["cases"]}
-    timed = [r for r in sweep.results if None not in r.metrics["train_seconds"].runs]
+    found = [benchmark_of(result, sweep, nodes) for result in sweep.results]
     packages = sweep.environment.get("packages", {})
-    plain: dict[str, Any] = finite(
+    plain: dict[str, Any] = printable(
         {
             "machine_info": {**sweep.environment, "python_packages": packages},
             "commit_info": sweep.plan["commit"],
-            "benchmarks": [benchmark_of(result, sweep, nodes) for result in timed],
+            "benchmarks": [case for case in found if case],
             "datetime": datetime.now(UTC).isoformat(),
             "version": __version__,
             "schema": 1,
@@ -95,25 +96,53 @@ def benchmark(sweep: Sweep) -> dict[str, Any]:
     return plain
 
 
-def benchmark_of(result: Result, sweep: Sweep, nodes: Mapping[str, str]) -> dict[str, Any]:
-    """Return one case as pytest-benchmark would have recorded it."""
+def benchmark_of(
+    result: Result, sweep: Sweep, nodes: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Return one case as pytest-benchmark would have recorded it; None where it has no times.
+
+    All numbers are of the runs that finished: one that broke off early is not fast.
+    """
     from pytest_benchmark.stats import Stats
 
+    runs = tuple(run for run in result.runs if run.status == FINISHED)
+    if not runs:
+        return None
+    finished = result if runs == result.runs else Result(id=result.id, runs=runs)
+    if finished.metrics["train_seconds"].mean is None:
+        return None
     case, stats = result.case, Stats()
-    for seconds in result.metrics["train_seconds"].runs:
+    for seconds in finished.metrics["train_seconds"].runs:
         stats.update(seconds)
-    means = {name: spread.mean for name, spread in result.metrics.items()}
+    timed = finite({**stats.as_dict(), "data": list(stats.data), "iterations": 1})
+    if None in timed.values():  # times that nothing can be computed from
+        return None
+    means = {name: spread.mean for name, spread in finished.metrics.items()}
     return {
         "group": case["group"],
         "name": result.id,
         "fullname": nodes.get(result.id, result.id),
         "params": {"case": case["label"]},
         "param": case["label"],
-        "extra_info": {**means, "status": sweep.status(result), "contended": result.contended},
+        "extra_info": {
+            **means,
+            "status": sweep.status(result),
+            "contended": result.contended,
+            "unfinished": len(result.runs) - len(runs),
+        },
         "options": {
             "disable_gc": False,
             "timer": "train_seconds",
-            "min_rounds": len(result.runs),
+            "min_rounds": len(runs),
         },
-        "stats": {**stats.as_dict(), "data": list(stats.data), "iterations": 1},
+        "stats": timed,
     }
+
+
+def printable(value: Any) -> Any:
+    """Return plain data as `pytest-benchmark compare` can print it: text in a line, visible."""
+    if isinstance(value, Mapping):
+        return {for_terminal(str(key)): printable(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable(entry) for entry in value]
+    return for_terminal(value) if isinstance(value, str) else finite(value)

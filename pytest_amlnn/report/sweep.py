@@ -14,6 +14,7 @@ from pytest_amlnn.limits import Limit
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather
+from pytest_amlnn.statistics import is_finite
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +82,8 @@ def lacking(plan: Mapping[str, Any], results: list[Result]) -> dict[str, list[in
 # tables
 
 INTERVALS = (
-    "Intervals are 95 %: Student's t over the seeds; Wilson's over the test examples where one"
-    " run is all there is."
+    "Intervals are 95 %: Student's t over the seeds, on the log scale for what cannot be below"
+    " 0; Wilson's over the test examples where one run is all there is."
 )
 ORIGINAL = (
     "An original loss is in min-max-scaled units of another series, so it stands there for the"
@@ -107,7 +108,9 @@ AFTER: tuple[Named, ...] = (
     ("original", lambda result, sweep: words(original(result.case["reference"]))),
 )
 """Columns of every table, after those of the task and of all runs."""
-ESSENTIAL = frozenset({"model", "size", "variant", "status", "gate"})
+CASE: Named = ("case", lambda result, sweep: words(result.id))
+"""The first column where those of `BEFORE` do not tell all rows apart."""
+ESSENTIAL = frozenset({"status", "gate"})
 
 
 def document(sweep: Sweep) -> Document:
@@ -145,17 +148,33 @@ def table(title: str, results: list[Result], sweep: Sweep) -> Table:
     ordered = sorted(results, key=lambda r: (r.case["size"], r.training["model"], r.id))
     columns = [*ordered[0].columns, *(metric for metric in COMMON if metric.head)]
     middle: list[Named] = [(column.head, cell_maker(column)) for column in columns]
+    naming = names_of_rows(ordered, sweep)
+    before = BEFORE if naming[0] != CASE else (CASE, *BEFORE)
     cells = {
         head: [make(result, sweep) for result in ordered]
-        for head, make in (*BEFORE, *middle, *AFTER)
+        for head, make in (*before, *middle, *AFTER)
     }
     shown = {head: column for head, column in cells.items() if not all(c.empty for c in column)}
+    essential = {column.head for column in columns if column.essential}
     return Table(
         title=title,
         heads=tuple(shown),
         rows=tuple(zip(*shown.values(), strict=True)),
-        essential=ESSENTIAL | {column.head for column in columns if column.essential},
+        essential=ESSENTIAL | essential | {head for head, _ in naming},
     )
+
+
+def names_of_rows(results: list[Result], sweep: Sweep) -> tuple[Named, ...]:
+    """Return the fewest columns by which each row can be told from the others."""
+    without_init = tuple(column for column in BEFORE if column[0] != "init")
+    for columns in (without_init, BEFORE):
+        names = {
+            tuple(" ".join(make(result, sweep).words.split()) for _, make in columns)
+            for result in results
+        }
+        if len(names) == len(results):
+            return columns
+    return (CASE,)
 
 
 def cell_maker(column: Column) -> Callable[[Result, Sweep], Cell]:
@@ -188,7 +207,9 @@ def comparison_cell(column: Paired, result: Result) -> Cell:
         return Cell()
     metric = result.known.get(column.metric)
     lower = metric is not None and metric.better == "lower"
-    found = compare(ours, theirs, by=column.by, better="lower" if lower else "higher")
+    found = compare(
+        ours, theirs, by=column.by, better="lower" if lower else "higher", share=column.share
+    )
     return Cell(
         spread=found.spread,
         format=column.format,
@@ -210,9 +231,10 @@ def trouble(status: str) -> str:
 
 def original(reference: Mapping[str, Any]) -> str:
     """Return what the original report gives for the same model and size."""
-    if "test_accuracy" in reference:
-        return f"{100 * reference['test_accuracy']:.2f} %"
-    return f"loss {reference['scaled_loss']:g}" if "scaled_loss" in reference else ""
+    known = {name: value for name, value in reference.items() if is_finite(value)}
+    if "test_accuracy" in known:
+        return f"{100 * known['test_accuracy']:.2f} %"
+    return f"loss {known['scaled_loss']:g}" if "scaled_loss" in known else ""
 
 
 def unkept(sweep: Sweep) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 from pytest_amlnn.statistics import Spread
@@ -36,13 +37,13 @@ class Table:
     essential: frozenset[str] = frozenset()
     """Heads of the columns that stay where there is no room for all."""
 
-    def without(self, head: str) -> Table:
-        """Return the table without one column."""
-        place = self.heads.index(head)
+    def only(self, heads: Collection[str]) -> Table:
+        """Return the table with these columns alone."""
+        places = [place for place, head in enumerate(self.heads) if head in heads]
         return replace(
             self,
-            heads=self.heads[:place] + self.heads[place + 1 :],
-            rows=tuple(row[:place] + row[place + 1 :] for row in self.rows),
+            heads=tuple(self.heads[place] for place in places),
+            rows=tuple(tuple(row[place] for place in places) for row in self.rows),
         )
 
 

@@ -106,6 +106,10 @@ class Task(Protocol):
     def __hash__(self) -> int:
         return hash(type(self))
 
+    def __repr__(self) -> str:
+        """Return its class and name, the same in every process."""
+        return f"{type(self).__qualname__}({self.name!r})"
+
     def facts(self, splits: Any) -> dict[str, Any]:
         """Return what each run's record says of the data."""
         return dict(splits.facts)
