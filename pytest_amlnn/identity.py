@@ -201,6 +201,9 @@ def identity_of(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
             for name in ("pytest-amlnn", "torch")
         },
         "precision": run.precision,
+        "settings": run.environment.get("settings"),
+        "accelerator": run.environment.get("accelerator"),
+        "cuda": run.environment.get("cuda"),
     }
 
 

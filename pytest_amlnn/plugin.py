@@ -200,6 +200,7 @@ def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:
     from pytest_amlnn.device import DeviceError
     from pytest_amlnn.engines import inline
     from pytest_amlnn.progress import Tally, progress_on
+    from pytest_amlnn.settings import SettingError
 
     plugins = request.config.pluginmanager
     worker = bool(workerinput(request.config))
@@ -216,7 +217,7 @@ def compute(request: pytest.FixtureRequest, job: Job) -> Iterator[Run]:
     try:
         yield from inline.compute(job, show)
         return
-    except (*ERRORS, DeviceError) as error:
+    except (*ERRORS, DeviceError, SettingError) as error:
         words = f"{job.id}: {error}"
     pytest.fail(words, pytrace=False)  # out here, where pytest shows nothing but the words
 

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 import torch
 from filelock import FileLock, Timeout
 
-from pytest_amlnn import store, training
+from pytest_amlnn import outcome, store, training
 from pytest_amlnn.device import resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
@@ -58,8 +58,10 @@ def is_stored(job: Job, seed: int) -> bool:
     run = store.load_run(file) if file.exists() else None
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
-        new = initial_run(job, seed, resolve(job.device))
-        now = {"schema": new.schema, **identity_of(new, job.data(seed).facts)}
+        device = resolve(job.device)
+        new = initial_run(job, seed, device)
+        facts = outcome.facts_of(job.case, job.data, seed, device)
+        now = {"schema": new.schema, **identity_of(new, facts)}
         then = {"schema": run.schema, **identity_of(run, run.data)}
         store.refuse_unless_same(file, then, now)
         store.forget(job.out, job.id, seed)  # a kill may have come before
@@ -82,14 +84,16 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
         )
         try:
             with closing(outcomes):
-                for outcome in outcomes:
-                    save(job, outcome)
-                    del runs[outcome.run.seed]
-        except torch.OutOfMemoryError as error:
-            words = str(error)
+                for ended in outcomes:
+                    save(job, ended)
+                    del runs[ended.run.seed]
+        except Exception as error:
+            if not outcome.is_out_of_memory(error):
+                raise
+            words = (str(error) or type(error).__name__).splitlines()[0]
         if words:  # out here, where nothing holds the nets any longer
             for run in runs.values():
-                save(job, training.out_of_memory(job.case, job.data, run, device, words))
+                save(job, outcome.out_of_memory(job.case, job.data, run, device, words))
 
 
 def initial_run(job: Job, seed: int, device: torch.device) -> Run:
@@ -105,13 +109,13 @@ def initial_run(job: Job, seed: int, device: torch.device) -> Run:
     )
 
 
-def save(job: Job, outcome: training.Outcome) -> None:
+def save(job: Job, ended: outcome.Outcome) -> None:
     """Store a run that ended."""
-    run = outcome.run
-    store.save_run(job.out, run, outcome.answers, outcome.names)
-    name = str(outcome.dataset.get("name", job.case.training.data.name))
+    run = ended.run
+    store.save_run(job.out, run, ended.answers, ended.names)
+    name = str(ended.dataset.get("name", job.case.training.data.name))
     store.save_environment(
-        job.out, {**job.facts, **run.environment}, {name: dict(outcome.dataset)}
+        job.out, {**job.facts, **run.environment}, {name: dict(ended.dataset)}
     )
     if run.status not in store.RETRIED:
         store.forget(job.out, job.id, run.seed)
