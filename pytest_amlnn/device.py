@@ -17,6 +17,7 @@ from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.random import mtrand
 
 from pytest_amlnn.settings import applied, record_of, refuse_changes, settings_of
 
@@ -72,20 +73,20 @@ def deterministic(device: torch.device, threads: int) -> Iterator[None]:
 @contextmanager
 def own_random_state(device: torch.device) -> Iterator[None]:
     """Draw numbers of one's own, and restore the caller's generators of random numbers."""
-    numpy, python = np.random.get_bit_generator(), random.getstate()
+    numpy, python = mtrand.get_bit_generator(), random.getstate()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        np.random.set_bit_generator(np.random.MT19937(0))
+        mtrand.set_bit_generator(np.random.MT19937(0))
         try:
             yield
         finally:
-            np.random.set_bit_generator(numpy)
+            mtrand.set_bit_generator(numpy)
             random.setstate(python)
 
 
 def draw_from(seed: int) -> None:
     """Seed every generator that a net or its data may draw from: torch's, numpy's, Python's."""
     torch.manual_seed(seed)
-    np.random.set_bit_generator(np.random.MT19937(seed))
+    mtrand.set_bit_generator(np.random.MT19937(seed))
     random.seed(seed)
 
 

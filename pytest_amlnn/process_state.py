@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from itertools import product
@@ -11,9 +11,9 @@ from threading import get_ident
 from typing import Any
 
 import torch
+from torch import overrides
 from torch.nn.modules import module as modules
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
-from torch.overrides import _get_current_function_mode_stack
 from torch.utils import _device
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
@@ -22,9 +22,14 @@ from pytest_amlnn import openmp
 # modes and hooks
 
 
+def function_modes() -> list[Any]:
+    """Return the modes that torch hands every function to, the lowest one first."""
+    return [*overrides._get_current_function_mode_stack()]  # type: ignore[no-untyped-call]
+
+
 def default_devices() -> list[str]:
     """Return the devices on which tensors are made where none is named, but for torch's own."""
-    stack = _get_current_function_mode_stack()
+    stack = function_modes()
     return [str(mode.device) for mode in stack if isinstance(mode, _device.DeviceContext)]
 
 
@@ -47,7 +52,7 @@ def no_default_device() -> Iterator[None]:
 
 def clear_function_modes() -> list[Any]:
     """Take all modes off the stack, and return them, the lowest one first."""
-    stack: list[Any] = [*_get_current_function_mode_stack()]
+    stack = function_modes()
     for _ in stack:
         torch._C._pop_torch_function_stack()
     return stack
@@ -55,7 +60,7 @@ def clear_function_modes() -> list[Any]:
 
 def active_modes() -> list[str]:
     """Return the modes that see every call of torch, but for default devices."""
-    stacks = [*_get_current_function_mode_stack(), *_get_current_dispatch_mode_stack()]
+    stacks = [*function_modes(), *_get_current_dispatch_mode_stack()]
     found = [mode for mode in stacks if not isinstance(mode, _device.DeviceContext)]
     return [type(mode).__qualname__ for mode in found]
 
@@ -117,7 +122,7 @@ def read_float32() -> dict[str, Any]:
     return found | older
 
 
-OLDER = {
+OLDER: dict[str, Callable[[], Any]] = {
     "matmul": torch.get_float32_matmul_precision,
     "cudnn.allow_tf32": lambda: torch.backends.cudnn.allow_tf32,
 }

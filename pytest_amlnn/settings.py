@@ -63,8 +63,9 @@ def applied(settings: Sequence[Setting]) -> Iterator[None]:
             if setting.hold is not None:
                 restored.enter_context(setting.hold())
             found = setting.read()
-            if found != setting.value and setting.write is not None:
+            if setting.write is not None:
                 restored.callback(setting.write, found)
+            if setting.write is not None and found != setting.value:
                 setting.write(setting.value)
                 found = setting.read()
             if found != setting.value:
@@ -118,8 +119,9 @@ def attribute(name: str, owner: Any, value: Any) -> list[Setting]:
 def pair(name: str, owner: Any, functions: str, value: Any) -> list[Setting]:
     """Return the setting that two functions read and write; none where torch lacks them."""
     read, write = (getattr(owner, function, None) for function in functions.split())
-    known = read and write
-    return [Setting(name=name, read=read, write=write, value=value)] if known else []
+    if read is None or write is None:
+        return []
+    return [Setting(name=name, read=read, write=write, value=value)]
 
 
 def reduced(kind: str) -> list[Setting]:
