@@ -33,6 +33,8 @@ class Job:
     weights: Weights | None = None
     contended: bool = False
     """Another run shares the machine."""
+    wait: bool = True
+    """Whether to wait for cores or a GPU that another training has; else it is contended."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to be sent where its data cannot go; raises DataError."""

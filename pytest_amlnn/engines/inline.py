@@ -1,38 +1,20 @@
-"""Compute runs in this process: each once, resumed where an earlier attempt ended.
-
-A training leases its cores or its GPU among all trainings of this user. A lease is a locked
-file in the folder for temporary files: it ends with its process, however that ends.
-"""
+"""Compute runs in this process: each once, resumed where an earlier attempt ended."""
 
 from __future__ import annotations
 
-import gc
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from time import monotonic, sleep
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import torch
-from filelock import FileLock, Timeout
 
 from pytest_amlnn import outcome, store, training
 from pytest_amlnn.device import resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.job import Job
+from pytest_amlnn.leases import Queue, lease
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import Run
-
-POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 5.0
-"""After so long, whoever waits is told what for."""
-TURN = "core-turn"
-"""Held while waiting for cores: a training that needs two is not overtaken for ever by those
-that need one."""
-
-Tell = Callable[[str], None]
 
 
 def compute(job: Job, show: Show) -> Iterator[Run]:
@@ -71,8 +53,13 @@ def is_stored(job: Job, seed: int) -> bool:
 def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
     """Train runs, at once where the case can be, and store each as soon as it ends."""
     words = ""
-    with lease(job.device, job.case.training.recipe.threads, progress.note) as device:
-        runs = {seed: store.begin(job.out, initial_run(job, seed, device)) for seed in seeds}
+    queue = Queue(tell=progress.note, who=job.id, wait=job.wait)
+    with lease(job.device, job.case.training.recipe.threads, queue) as mine:
+        device, shared = mine.device, mine.shared
+        runs = {
+            seed: store.begin(job.out, initial_run(job, seed, device, shared=shared))
+            for seed in seeds
+        }
         outcomes = training.train(
             job.case,
             job.data,
@@ -96,7 +83,7 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
                 save(job, outcome.out_of_memory(job.case, job.data, run, device, words))
 
 
-def initial_run(job: Job, seed: int, device: torch.device) -> Run:
+def initial_run(job: Job, seed: int, device: torch.device, *, shared: bool = False) -> Run:
     """Return the record that is left of a run if the process dies."""
     return training.initial_run(
         job.case,
@@ -105,7 +92,7 @@ def initial_run(job: Job, seed: int, device: torch.device) -> Run:
         device=device,
         data=job.data,
         weights=job.weights,
-        contended=job.contended,
+        contended=job.contended or shared,
     )
 
 
@@ -119,78 +106,3 @@ def save(job: Job, ended: outcome.Outcome) -> None:
     )
     if run.status not in store.RETRIED:
         store.forget(job.out, job.id, run.seed)
-
-
-# leases
-
-
-@contextmanager
-def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
-    """Wait for what --amlnn-device and a recipe ask for, and hold it meanwhile.
-
-    On a CPU that is a core for each thread, all of them where there are fewer; else one of
-    the GPUs that torch sees, or the one that is named. Raises DeviceError.
-    """
-    asked = resolve(device)
-    with ExitStack() as held:
-        if asked.type == "cuda":
-            numbers = [asked.index] if ":" in device else range(torch.cuda.device_count())
-            names = {gpu(number): number for number in numbers}
-            (name,) = hold([*names], 1, held, tell)
-            held.callback(empty_cache)  # before the next one needs that memory
-            asked = torch.device("cuda", names[name])
-        elif asked.type == "mps":
-            hold(["mps"], 1, held, tell)
-        else:
-            cores = [f"core-{number}" for number in machine_cores()]
-            with ExitStack() as turn:
-                hold([TURN], 1, turn, tell)
-                hold(cores, min(threads, len(cores)), held, tell)
-        yield asked
-
-
-def empty_cache() -> None:
-    """Give back what torch keeps of a GPU's memory for itself."""
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def machine_cores() -> list[int]:
-    """Return the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def gpu(number: int) -> str:
-    """Return a GPU's own name, which is the same whatever CUDA_VISIBLE_DEVICES says."""
-    return f"cuda-{torch.cuda.get_device_properties(number).uuid}"
-
-
-def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[str]:
-    """Lock `count` of the named things as they become free, until `held` is closed."""
-    mine: list[str] = []
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{user}"
-    place.mkdir(parents=True, exist_ok=True)
-    patient_until = monotonic() + PATIENCE_SECONDS
-    while True:
-        for name in names:
-            if len(mine) < count and name not in mine and lock(place / name, held):
-                mine.append(name)
-        if len(mine) == count:
-            return mine
-        if monotonic() > patient_until:
-            what = "its turn at the cores" if names == [TURN] else " or ".join(names)
-            tell(f"waiting for another training to give back {what}")
-            patient_until = float("inf")
-        sleep(POLL_SECONDS)
-
-
-def lock(file: Path, held: ExitStack) -> bool:
-    """Lock a file that is free just now; return whether it was."""
-    try:
-        held.enter_context(FileLock(file, timeout=0))
-    except Timeout:
-        return False
-    return True
