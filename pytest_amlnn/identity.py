@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pytest_amlnn.data import Data
     from pytest_amlnn.result import Run
 
+LONGEST = 200
+"""Characters of a value in a message."""
+
 # trainings
 
 
@@ -89,32 +92,22 @@ def identity_of(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what differs between plain data then and now, field by field.
+def differences(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
+    """Say what differs between plain data then and now, under names such as `recipe.epochs`.
 
     1, 1.0 and True differ, as 0.0 and -0.0 do: a builder can tell them apart.
     """
-    before, after = flat(then), flat(now)
-    one_sided = then.keys() ^ now.keys()  # an older version knew nothing of it
-    changed = [
-        f"{name} was {before.get(name)}, is {after.get(name)}"
-        for name in {*before, *after}
-        if name.partition(".")[0] not in one_sided
-        and written(before, name) != written(after, name)
-    ]
-    unknown = [f"{name} was not recorded" for name in one_sided]
-    return sorted([*changed, *unknown])
-
-
-def written(plain: Mapping[str, Any], name: str) -> str:
-    """Return a field as it is stored."""
-    return json.dumps(plain.get(name), sort_keys=True)
-
-
-def flat(plain: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested fields under names such as `recipe.epochs`."""
-    found: dict[str, Any] = {}
-    for name, value in plain.items():
-        inner = isinstance(value, Mapping)
-        found |= flat(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    found = []
+    for name in sorted({*then, *now}):
+        was, new = then.get(name), now.get(name)
+        if isinstance(was, Mapping) and isinstance(new, Mapping):
+            found += differences(was, new, f"{above}{name}.")
+        elif json.dumps(was) != json.dumps(new):
+            found.append(f"{above}{name} was {shown(was)}, is {shown(new)}")
     return found
+
+
+def shown(value: Any) -> str:
+    """Return a value as text for a message, cut where it is very long."""
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_amlnn.case import Case
+from pytest_amlnn.checkpoint import load
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.device import Clock, Spent, draw_from
 from pytest_amlnn.graphs import capture_training_pass
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import Run, stop_reason
-from pytest_amlnn.state import State, average_of, load, optimizer_of
+from pytest_amlnn.state import State, average_of, optimizer_of
 from pytest_amlnn.steps import (
     EVALUATION_BATCH,
     Batch,

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from pytest_amlnn.case import Case
+from pytest_amlnn.checkpoint import save
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.device import (
     Clock,
@@ -36,7 +37,7 @@ from pytest_amlnn.result import (
     task_to_plain,
 )
 from pytest_amlnn.settings import refuse_changes, settings_of
-from pytest_amlnn.state import State, save
+from pytest_amlnn.state import State
 from pytest_amlnn.steps import (
     Steps,
     Trained,

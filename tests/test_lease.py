@@ -122,7 +122,7 @@ def test_whose_turn_is_not_yet_is_told_who_has_the_cores(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("note", [b"", b"[1]", b"\xff{", b'{"since": 1e400, "who": 1}'])
 def test_damaged_note_is_no_trouble(monkeypatch, tmp_path, note):
-    """Who holds a lease is not known from a note that cannot be read; one waits all the same."""
+    """A note that cannot be read says nothing of who holds a lease, and stops nobody."""
     file = tmp_path / "core-0.json"
     file.write_bytes(note)
 
@@ -160,7 +160,7 @@ PLANTED = {
 
 @pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED.keys())
 def test_place_that_others_made_is_not_used(monkeypatch, tmp_path, plant):
-    """What others put where leases lie is left as it is, and a folder of the user's own taken."""
+    """What others put in the place of leases stays as it is: they lie elsewhere then."""
     if plant is stranger and os.getuid():
         pytest.skip("only root makes folders for others")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -169,9 +169,11 @@ def test_place_that_others_made_is_not_used(monkeypatch, tmp_path, plant):
     plant(planted)
     before = planted.lstat()
     said: list[str] = []
-    with leases.lease("cpu", 1, telling(said)) as first:
-        with leases.lease("cpu", 1, telling([], wait=False)) as second:
-            assert (first.shared, second.shared) == (False, True)
+    with (
+        leases.lease("cpu", 1, telling(said)) as first,
+        leases.lease("cpu", 1, telling([], wait=False)) as second,
+    ):
+        assert (first.shared, second.shared) == (False, True)
 
     assert planted.lstat().st_mtime_ns == before.st_mtime_ns
     assert said == []
