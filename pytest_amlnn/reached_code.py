@@ -56,10 +56,12 @@ def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]
             continue
         seen.add(place)
         name, wanted = place
+        waiting += replacements(place)
         file = file_of(name)
         if file is None:
             versions |= version_of(name)
             continue
+        texts[name] |= numbers_in(place)
         module = module_of(name, file)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
@@ -67,6 +69,57 @@ def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]
             used |= {*statement.names}
         waiting += places(name, module, used)
     return texts, versions
+
+
+def replacements(place: Place) -> Iterator[Place]:
+    """Yield where functions are defined that were put in the place of others, or into a class.
+
+    What is loaded is looked at: nothing in the text of a module tells that another module
+    replaced a part of it.
+    """
+    found = loaded_at(place)
+    members = vars(found).values() if isinstance(found, type) else ()
+    for each in (found, *members):
+        function = getattr(each, "__func__", getattr(each, "fget", each))
+        if not isinstance(function, FunctionType | type) or place_of(function) == place:
+            continue
+        if file_of(function.__module__) is not None:
+            yield place_of(function)
+
+
+def loaded_at(place: Place) -> Any:
+    """Return what a name stands for now; None where its module is not loaded."""
+    name, wanted = place
+    return vars(sys.modules[name]).get(wanted) if name in sys.modules else None
+
+
+def numbers_in(place: Place) -> frozenset[str]:
+    """Return the number that a name stands for, or those that are attributes of its class.
+
+    They may follow from the environment, or be set by another module; what they were when
+    they were seen first counts, for a builder may count its nets.
+    """
+    name, wanted = place
+    if name not in sys.modules:
+        return frozenset()
+    seen = SEEN.setdefault(sys.modules[name], {})
+    if wanted not in seen:
+        found = loaded_at(place)
+        held = vars(found) if isinstance(found, type) else {"": found}
+        seen[wanted] = frozenset(
+            f"{wanted}.{key} = {value!r}" for key, value in held.items() if is_number(value)
+        )
+    return seen[wanted]
+
+
+SEEN: WeakKeyDictionary[ModuleType, dict[str, frozenset[str]]] = WeakKeyDictionary()
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number, or a tuple of them."""
+    if isinstance(value, tuple):
+        return all(map(is_number, value))
+    return isinstance(value, bool | int | float | complex)
 
 
 def place_of(root: Any) -> Place:
@@ -104,7 +157,10 @@ def places(name: str, module: Module, used: Iterable[str]) -> Iterator[Place]:
 def deepest(module: str, name: str, rest: list[str]) -> Place:
     """Follow dots through packages to the module that defines a name."""
     path = [name, *rest] if name else rest
-    while path and is_package(module) and file_of(f"{module}.{path[0]}") is not None:
+    while path and is_package(module):
+        inner = f"{module}.{path[0]}"
+        if inner not in sys.modules and file_of(inner) is None:
+            break
         module = f"{module}.{path.pop(0)}"
     return module, path[0] if path else EVERYTHING
 

@@ -14,9 +14,11 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import torch
+from torch.nn import functional
 
 from pytest_amlnn import CLASSIFICATION
-from pytest_amlnn.reached_code import READ, code_of
+from pytest_amlnn.reached_code import READ, SEEN, code_of
 
 MODELS = '''
     """Nets of somebody else."""
@@ -87,6 +89,7 @@ class Package:
     def code(self, *roots: Any) -> dict[str, str]:
         """Give the digests of what `build` or other roots reach, by module."""
         READ.clear()  # as in a process that begins now
+        SEEN.clear()
         found = code_of(roots or [self.build])
         return {name.removeprefix(f"{self.name}."): text for name, text in found.items()}
 
@@ -264,6 +267,72 @@ def test_modules_that_need_each_other_are_read_once(package):
     )
 
     assert package.code().keys() == {"models", "layers"}
+
+
+PATCHES = {
+    "method": "def forward(self): return 1\nlayers.Layer.forward = forward",
+    "anonymous method": "layers.Layer.forward = lambda self: 1",
+    "class method": "layers.Layer.make = classmethod(lambda kind: 1)",
+    "property": "layers.Layer.size = property(lambda self: 1)",
+    "class": "class Layer:\n    size = 1\nlayers.Layer = Layer",
+    "function": "def helper(net): return 1\nmodels.helper = helper",
+    "wrapped": "def wrap(f):\n    def call(*given): return f(*given) or 1\n    return call\n"
+    "models.helper = wrap(models.helper)",
+    "function of torch": "def relu(x): return x * 1\nfunctional.relu = relu",
+    "method of torch": "def forward(self, x): return x * 1\nLinear.forward = forward",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+def test_what_another_module_replaced_counts(package, patch, monkeypatch):
+    """A function or method that was put in the place of another one counts by its own code."""
+    monkeypatch.setattr(functional, "relu", functional.relu)  # restored in the end
+    monkeypatch.setattr(torch.nn.Linear, "forward", torch.nn.Linear.forward)
+    package.write(
+        layers=LAYERS,
+        models="import HERE.layers as parts\nfrom torch.nn import Linear\n"
+        "from torch.nn import functional\ndef helper(net): return net\n"
+        "def build(n): return helper(parts.Layer(n, Linear(n, n), functional.relu))",
+    )
+    assert package.code().keys() >= {"models", "layers"}
+    package.write(
+        patches="from torch.nn import Linear, functional\n"
+        f"from HERE import layers, models\n{patch}"
+    )
+    import_module(f"{package.name}.patches")
+    then = package.code()
+    package.write(patches=f"{package.texts['patches'].replace('1', '2')}")
+
+    assert "patches" in then
+    assert changed(then, package.code()) == {"patches"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("WIDTH", 9), ("WIDTH", 8.0), ("WIDTH", True), ("SIDES", (8, 9)), ("Size.width", 9)],
+)
+def test_number_counts_as_it_is_and_not_as_it_is_written(package, monkeypatch, place, value):
+    """A number that follows from the environment, or that another module set, counts itself."""
+    package.write(
+        sizes="import os\nWIDTH = int(os.environ.get('WIDTH', '8'))\nSIDES = (WIDTH, WIDTH)\n"
+        "class Size:\n    width = WIDTH",
+        models="from HERE import sizes\n"
+        "def build(n): return sizes.WIDTH, sizes.SIDES, sizes.Size.width",
+    )
+    then = package.code()
+    monkeypatch.setattr(f"{package.name}.sizes.{place}", value)
+
+    assert changed(then, package.code()) == {"sizes"}
+
+
+def test_number_that_a_builder_counts_in_does_not_count(package):
+    """A number that changes while nets are built is what it was before the first of them."""
+    package.write(models="BUILT = 0\ndef build(n):\n    global BUILT\n    BUILT += 1")
+    then = package.code()
+    package.build(1)
+
+    assert package.BUILT == 1
+    assert code_of([package.build]) == {f"{package.name}.models": then["models"]}
 
 
 def test_anonymous_function_counts_with_its_whole_module(package):
