@@ -12,8 +12,9 @@ from pytest_benchmark.utils import get_commit_info
 from pytest_amlnn import gate, store
 from pytest_amlnn.case import Case, discover, select
 from pytest_amlnn.data import DataError
-from pytest_amlnn.identity import IdentityError, case_to_plain
+from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.options import Options
+from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session
 
 OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")

@@ -102,7 +102,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
         was, new = then.get(name), now.get(name)
         if isinstance(was, Mapping) and isinstance(new, Mapping):
             found += differences(was, new, f"{above}{name}.")
-        elif json.dumps(was) != json.dumps(new):
+        elif json.dumps(was) != json.dumps(new) or (name in then) != (name in now):
             found.append(f"{above}{name} was {shown(was)}, is {shown(new)}")
     return found
 

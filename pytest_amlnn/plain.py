@@ -157,7 +157,8 @@ CONVERTED: tuple[tuple[Any, Callable[[Any, str], Any]], ...] = (
 def plain_object(value: Any, what: str) -> Any:
     """Return an object of another kind by its text, and by what it holds if that is plain."""
     text = repr(value)
-    if type(value).__repr__ is object.__repr__ or " at 0x" in text or "..." in text:
+    write: object = type(value).__repr__
+    if write is object.__repr__ or " at 0x" in text or "..." in text:
         raise IdentityError(
             f"{what} is {text}, which has another text in every process, so a stored run could"
             " not be told from another one: use a function, a class, a dataclass or plain data"

@@ -15,7 +15,6 @@ import pytest
 from pytest_amlnn import collection, disk, hooks, plans, report, store, workers
 from pytest_amlnn import gate as gates
 from pytest_amlnn.data import Data, DataError, Weights
-from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.options import (
     OptionError,
@@ -26,6 +25,7 @@ from pytest_amlnn.options import (
     read_options,
     workerinput,
 )
+from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.result import FINISHED, Result, Run
 from pytest_amlnn.session import (
     KEY,
