@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib.util import resolve_name
 from pathlib import Path
+from typing import Any
 
 Place = tuple[str, str]
 """A module, and a name in it."""
@@ -34,6 +35,8 @@ class Module:
     """Modules of which all names are imported."""
     others: list[Statement] = field(default_factory=list)
     lambdas: list[ast.Lambda] = field(default_factory=list)
+    numbers: dict[str, Any] = field(default_factory=dict)
+    """By name, or class and name, the numbers that are written out and stay what they are."""
 
 
 def parse_module(name: str, file: Path) -> Module:
@@ -45,6 +48,7 @@ def parse_module(name: str, file: Path) -> Module:
             note_import(module, node, name, is_package=file.name == "__init__.py")
         elif isinstance(node, ast.Lambda):
             module.lambdas.append(node)
+    module.numbers.update(numbers_in(tree))
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom) or is_aside(node):
             continue
@@ -54,6 +58,44 @@ def parse_module(name: str, file: Path) -> Module:
         if not bound_by(node):
             module.others.append(statement)
     return module
+
+
+def numbers_in(tree: ast.Module) -> dict[str, Any]:
+    """Return the numbers that a module and its classes name, but those that it counts in."""
+    counted = {name for node in ast.walk(tree) for name in counted_in(node)}
+    bodies = [("", tree.body)]
+    bodies += [(f"{n.name}.", n.body) for n in tree.body if isinstance(n, ast.ClassDef)]
+    found: dict[str, list[ast.expr | None]] = defaultdict(list)
+    for prefix, body in bodies:
+        for node in body:
+            for name in bound_by(node):
+                found[f"{prefix}{name}"].append(getattr(node, "value", None))
+    single = {name: values[0] for name, values in found.items() if len(values) == 1}
+    numbers = {name: literal(value) for name, value in single.items()}
+    return {
+        name: number
+        for name, number in numbers.items()
+        if number is not None and name.rpartition(".")[2] not in counted
+    }
+
+
+def counted_in(node: ast.AST) -> list[str]:
+    """Return the names of a module, or the attributes, that a statement sets later on."""
+    if isinstance(node, ast.Global):
+        return node.names
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return [node.attr]
+    return []
+
+
+def literal(node: ast.expr | None) -> Any:
+    """Return the number, or the tuple of them, that an expression is; None for all others."""
+    try:
+        value = ast.literal_eval(node) if node is not None else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    parts = value if isinstance(value, tuple) else (value,)
+    return value if all(isinstance(part, bool | int | float) for part in parts) else None
 
 
 def is_aside(node: ast.stmt) -> bool:

@@ -61,8 +61,8 @@ def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]
         if file is None:
             versions |= version_of(name)
             continue
-        texts[name] |= numbers_in(place)
         module = module_of(name, file)
+        texts[name] |= numbers_set_elsewhere(place, module)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
             texts[name].add(statement.text)
@@ -93,33 +93,12 @@ def loaded_at(place: Place) -> Any:
     return vars(sys.modules[name]).get(wanted) if name in sys.modules else None
 
 
-def numbers_in(place: Place) -> frozenset[str]:
-    """Return the number that a name stands for, or those that are attributes of its class.
-
-    They may follow from the environment, or be set by another module; what they were when
-    they were seen first counts, for a builder may count its nets.
-    """
-    name, wanted = place
-    if name not in sys.modules:
-        return frozenset()
-    seen = SEEN.setdefault(sys.modules[name], {})
-    if wanted not in seen:
-        found = loaded_at(place)
-        held = vars(found) if isinstance(found, type) else {"": found}
-        seen[wanted] = frozenset(
-            f"{wanted}.{key} = {value!r}" for key, value in held.items() if is_number(value)
-        )
-    return seen[wanted]
-
-
-SEEN: WeakKeyDictionary[ModuleType, dict[str, frozenset[str]]] = WeakKeyDictionary()
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is a number, or a tuple of them."""
-    if isinstance(value, tuple):
-        return all(map(is_number, value))
-    return isinstance(value, bool | int | float | complex)
+def numbers_set_elsewhere(place: Place, module: Module) -> set[str]:
+    """Return numbers, of a name or of its class, that are not what the module's text says."""
+    found = loaded_at(place)
+    written = {k: v for k, v in module.numbers.items() if k.partition(".")[0] == place[1]}
+    now = {k: getattr(found, k.partition(".")[2], found) for k in written if found is not None}
+    return {f"{name} = {now[name]!r}" for name in now if repr(now[name]) != repr(written[name])}
 
 
 def place_of(root: Any) -> Place:

@@ -142,19 +142,15 @@ def reduced(kind: str) -> list[Setting]:
 
 def autocast(kind: str, dtype: torch.dtype) -> list[Setting]:
     """Return whether operations choose a lower precision on a kind of device, and which."""
+    enabled = (
+        partial(torch.is_autocast_enabled, kind),
+        partial(torch.set_autocast_enabled, kind),
+    )
+    chosen = partial(torch.get_autocast_dtype, kind), partial(torch.set_autocast_dtype, kind)
+    name = f"autocast {kind}"
     return [
-        Setting(
-            name=f"autocast {kind}",
-            read=partial(torch.is_autocast_enabled, kind),
-            write=partial(torch.set_autocast_enabled, kind),
-            value=False,
-        ),
-        Setting(
-            name=f"autocast {kind} dtype",
-            read=partial(torch.get_autocast_dtype, kind),
-            write=partial(torch.set_autocast_dtype, kind),
-            value=dtype,
-        ),
+        Setting(name=name, read=enabled[0], write=enabled[1], value=False),
+        Setting(name=f"{name} dtype", read=chosen[0], write=chosen[1], value=dtype),
     ]
 
 

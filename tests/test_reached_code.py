@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +19,7 @@ import torch
 from torch.nn import functional
 
 from pytest_amlnn import CLASSIFICATION
-from pytest_amlnn.reached_code import READ, SEEN, code_of
+from pytest_amlnn.reached_code import READ, code_of
 
 MODELS = '''
     """Nets of somebody else."""
@@ -89,7 +90,6 @@ class Package:
     def code(self, *roots: Any) -> dict[str, str]:
         """Give the digests of what `build` or other roots reach, by module."""
         READ.clear()  # as in a process that begins now
-        SEEN.clear()
         found = code_of(roots or [self.build])
         return {name.removeprefix(f"{self.name}."): text for name, text in found.items()}
 
@@ -311,28 +311,50 @@ def test_what_another_module_replaced_counts(package, patch, monkeypatch):
     ("place", "value"),
     [("WIDTH", 9), ("WIDTH", 8.0), ("WIDTH", True), ("SIDES", (8, 9)), ("Size.width", 9)],
 )
-def test_number_counts_as_it_is_and_not_as_it_is_written(package, monkeypatch, place, value):
-    """A number that follows from the environment, or that another module set, counts itself."""
+def test_number_that_another_module_set_counts(package, monkeypatch, place, value):
+    """A number counts as it is, though its module says otherwise."""
     package.write(
-        sizes="import os\nWIDTH = int(os.environ.get('WIDTH', '8'))\nSIDES = (WIDTH, WIDTH)\n"
-        "class Size:\n    width = WIDTH",
+        sizes="WIDTH: int = 8\nSIDES = (8, 8)\nclass Size:\n    width = 8",
         models="from HERE import sizes\n"
         "def build(n): return sizes.WIDTH, sizes.SIDES, sizes.Size.width",
     )
-    then = package.code()
+    unloaded = package.code()
+    then = package.code(package.build)
     monkeypatch.setattr(f"{package.name}.sizes.{place}", value)
 
+    assert then == unloaded
     assert changed(then, package.code()) == {"sizes"}
 
 
-def test_number_that_a_builder_counts_in_does_not_count(package):
-    """A number that changes while nets are built is what it was before the first of them."""
-    package.write(models="BUILT = 0\ndef build(n):\n    global BUILT\n    BUILT += 1")
+def test_numbers_that_a_module_counts_in_do_not_count(package):
+    """How many nets were built before in this process makes no other training."""
+    package.write(
+        models="BUILT = 0\nclass Net:\n    count = 0\n    def __init__(self):\n"
+        "        Net.count += 1\n"
+        "def build(n):\n    global BUILT\n    BUILT += 1\n    return Net()"
+    )
     then = package.code()
     package.build(1)
 
-    assert package.BUILT == 1
-    assert code_of([package.build]) == {f"{package.name}.models": then["models"]}
+    assert (package.BUILT, package.Net.count) == (1, 1)
+    assert package.code() == then
+
+
+@pytest.mark.slow
+def test_digest_does_not_follow_from_what_is_loaded():
+    """A module that is imported late has one digest, before it is loaded and afterwards."""
+    ask = (
+        "import sys; from pytest_amlnn import FORECAST, CLASSIFICATION\n"
+        "from pytest_amlnn.reached_code import code_of\n"
+        "kinds = [type(CLASSIFICATION), type(FORECAST)]\n"
+        "before, late = code_of(kinds), 'pytest_amlnn.tasks.pictures'\n"
+        "print(late in before, late in sys.modules)\n"
+        "import torch, pytest_amlnn.tasks.pictures\n"
+        "print(before == code_of(kinds))"
+    )
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+
+    assert said.stdout.split() == ["True", "False", "True"], said.stderr
 
 
 def test_anonymous_function_counts_with_its_whole_module(package):

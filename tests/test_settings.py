@@ -393,3 +393,45 @@ def test_threads_that_do_not_come_are_not_waited_for(variables, words):
     )
 
     assert said.startswith(words)
+
+
+DISTURBING = """
+import torch
+
+def test_that_has_nothing_to_do_with_training():
+    torch.set_default_dtype(torch.float64)
+    torch.set_float32_matmul_precision("medium")
+    torch.set_default_device("meta")
+    torch.set_grad_enabled(False)
+    torch.set_flush_denormal(True)
+    torch.backends.mkldnn.enabled = False
+    torch.set_autocast_enabled("cpu", True)
+    torch.manual_seed(7)
+"""
+HOOKING = """
+import torch
+
+def test_that_leaves_a_hook_behind():
+    torch.nn.modules.module.register_module_forward_hook(lambda net, given, out: out * 2)
+"""
+
+
+def test_other_tests_change_no_bits(repository):
+    """Whatever a test set before a case in the same process, the case has the same bits."""
+    assert repository.run("--amlnn-repeats=2")[0] == 0
+    (repository.folder / "test_first.py").write_text(DISTURBING)
+    status, text = repository.run("--amlnn-repeats=2", "--amlnn-out=disturbed")
+
+    assert status == 0, text
+    assert repository.numbers("disturbed") == repository.numbers()
+
+
+def test_hook_of_another_test_is_named(repository):
+    """A case that cannot be computed as it has to be fails with words, not a traceback."""
+    (repository.folder / "test_first.py").write_text(HOOKING)
+    status, text = repository.run("--amlnn-repeats=1", "-k", "one or hook")
+
+    assert status == 1
+    assert "test_small[one]: global hooks: ['test_first.test_that_leaves_a_hook_behind." in text
+    assert "Traceback" not in text
+    assert "settings.py" not in text
