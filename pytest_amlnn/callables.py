@@ -11,6 +11,8 @@ from functools import _lru_cache_wrapper, cached_property, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from pytest_amlnn.reached_code import function_behind
+
 NAMED = (FunctionType, BuiltinFunctionType, MethodType, type)
 
 
@@ -60,7 +62,7 @@ def attributes_of_local(kind: type) -> dict[str, Any]:
     if importable_name(kind):
         return held
     for name, member in vars(kind).items():
-        function = getattr(member, "__func__", getattr(member, "fget", member))
+        function = function_behind(member)
         if isinstance(function, FunctionType):
             inner = held_by(function).items()
             held |= {f"{name}.{key}": v for key, v in inner if key != "closure.__class__"}

@@ -122,12 +122,13 @@ def plain_pattern(value: re.Pattern[Any], what: str) -> dict[str, Any]:
 
 def plain_array(value: Any, what: str) -> Any:
     """Return an array or tensor by its kind, its shape and a digest of its bytes."""
+    kind = f"{type(value).__name__} {value.dtype}"
     if str(value.dtype) == "object":
         return plain_of(value.tolist(), what)
-    kind = f"{type(value).__name__} {value.dtype} {[*value.shape]}"
-    if not value.shape and not hasattr(value, "detach"):
-        return f"{value.dtype} {value.item()!r}"
     try:
+        kind += f" {[*value.shape]}"
+        if not value.shape and not hasattr(value, "detach"):
+            return f"{value.dtype} {value.item()!r}"
         if hasattr(value, "detach"):
             byte = sys.modules["torch"].uint8  # loaded, since there is a tensor
             value = value.detach().cpu().contiguous().reshape(-1).view(byte).numpy()
@@ -158,7 +159,7 @@ def plain_object(value: Any, what: str) -> Any:
     """Return an object of another kind by its text, and by what it holds if that is plain."""
     text = repr(value)
     write: object = type(value).__repr__
-    if write is object.__repr__ or " at 0x" in text or "..." in text:
+    if write is object.__repr__ or str(id(value)) in text or " at 0x" in text or "..." in text:
         raise IdentityError(
             f"{what} is {text}, which has another text in every process, so a stored run could"
             " not be told from another one: use a function, a class, a dataclass or plain data"

@@ -80,11 +80,18 @@ def replacements(place: Place) -> Iterator[Place]:
     found = loaded_at(place)
     members = vars(found).values() if isinstance(found, type) else ()
     for each in (found, *members):
-        function = getattr(each, "__func__", getattr(each, "fget", each))
+        function = function_behind(each)
         if not isinstance(function, FunctionType | type) or place_of(function) == place:
             continue
         if file_of(function.__module__) is not None:
             yield place_of(function)
+
+
+def function_behind(member: Any) -> Any:
+    """Return the function of a property, a class method or a static one; others as they are."""
+    if isinstance(member, classmethod | staticmethod):
+        return member.__func__
+    return member.fget if isinstance(member, property) else member
 
 
 def loaded_at(place: Place) -> Any:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -251,6 +252,13 @@ class Slotted:
     x: Any
 
 
+class Numbered:
+    """An object whose text is its place in memory."""
+
+    def __repr__(self) -> str:
+        return f"<Numbered {id(self)}>"
+
+
 class Hiding:
     """An object whose text does not say what it holds."""
 
@@ -382,10 +390,12 @@ def test_keys_that_read_alike_are_refused(value):
         (nn.Linear(2, 2), "Linear with weights, which a training changes"),
         (torch.zeros(2, device="meta"), "cannot be read"),
         (np.random.default_rng(0), "has another text in every process"),
+        (Mock(), "Mock .*cannot be read"),
+        (Numbered(), "has another text in every process"),
         (np.array([object()]), "has another text in every process"),
         (functools.partial(linear, nn.BatchNorm2d(3)), "BatchNorm2d with weights"),
     ],
-    ids=["net", "meta", "generator", "objects", "norm"],
+    ids=["net", "meta", "generator", "mock", "number", "objects", "norm"],
 )
 def test_what_changes_or_cannot_be_read_is_refused(value, words):
     """Weights, which a training changes, and what has no bytes, are refused in words."""

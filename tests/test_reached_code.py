@@ -357,6 +357,16 @@ def test_digest_does_not_follow_from_what_is_loaded():
     assert said.stdout.split() == ["True", "False", "True"], said.stderr
 
 
+def test_object_that_answers_to_no_name_is_left_alone(package):
+    """What a module names, such as `pytest.mark`, is not asked for what it may not have."""
+    package.write(
+        models="class Strict:\n    def __getattr__(self, name):\n        raise SystemExit(name)\n"
+        "STRICT = Strict()\ndef build(n): return STRICT"
+    )
+
+    assert package.code().keys() == {"models"}
+
+
 def test_anonymous_function_counts_with_its_whole_module(package):
     """A lambda has no name to find its text by, so all that stands beside it counts."""
     package.write(models="SIZE = 2\nbuild = [lambda n: n + 1]")
