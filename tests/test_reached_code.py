@@ -360,7 +360,7 @@ def test_digest_does_not_follow_from_what_is_loaded():
 def test_object_that_answers_to_no_name_is_left_alone(package):
     """What a module names, such as `pytest.mark`, is not asked for what it may not have."""
     package.write(
-        models="class Strict:\n    def __getattr__(self, name):\n        raise SystemExit(name)\n"
+        models="class Strict:\n    def __getattr__(self, name): raise SystemExit(name)\n"
         "STRICT = Strict()\ndef build(n): return STRICT"
     )
 
