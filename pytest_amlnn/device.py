@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import random
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+import numpy as np
 import torch
-from torch.utils import deterministic as torch_deterministic
+from numpy.random import mtrand
+
+from pytest_amlnn.settings import applied, record_of, refuse_changes, settings_of
 
 PACKAGES = (
     "pytest-amlnn",
@@ -52,29 +56,38 @@ def resolve(name: str) -> torch.device:
 
 @contextmanager
 def deterministic(device: torch.device, threads: int) -> Iterator[None]:
-    """Compute the same bits every time; restores the caller's settings."""
-    threads_before, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    tuned = torch.backends.cudnn.benchmark
-    filled = torch_deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
-    # cuBLAS reads this when its first handle is made, which lies ahead of any run
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads)
-    # 2 is "error"; use_deterministic_algorithms would import torch's compiler, 2 seconds
-    torch.set_deterministic_debug_mode(2)
-    torch.backends.cudnn.benchmark = False
-    # torch's kernels write all that they return; filling it before takes a tenth of a step
-    torch_deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    try:
-        with (
-            torch.random.fork_rng([device] if device.type == "cuda" else []),
-            keep_freed_memory(),
-        ):
+    """Compute the same bits every time; restores the caller's settings.
+
+    Raises SettingError where the process cannot, or what is trained changes a setting.
+    """
+    chosen = settings_of(threads)
+    with own_random_state(device), applied(chosen), keep_freed_memory():
+        try:
             yield
-    finally:
-        torch.set_num_threads(threads_before)
-        torch.set_deterministic_debug_mode(mode)
-        torch.backends.cudnn.benchmark = tuned
-        torch_deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+        except Exception as error:
+            refuse_changes(chosen, error)  # of which the error may be a consequence
+            raise
+        refuse_changes(chosen)
+
+
+@contextmanager
+def own_random_state(device: torch.device) -> Iterator[None]:
+    """Draw numbers of one's own, and restore the caller's generators of random numbers."""
+    numpy, python = mtrand.get_bit_generator(), random.getstate()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        mtrand.set_bit_generator(np.random.MT19937(0))
+        try:
+            yield
+        finally:
+            mtrand.set_bit_generator(numpy)
+            random.setstate(python)
+
+
+def draw_from(seed: int) -> None:
+    """Seed every generator that a net or its data may draw from: torch's, numpy's, Python's."""
+    torch.manual_seed(seed)
+    mtrand.set_bit_generator(np.random.MT19937(seed))
+    random.seed(seed)
 
 
 @contextmanager
@@ -114,11 +127,11 @@ def environment(device: torch.device, threads: int) -> dict[str, object]:
         "packages": {name: version_of(name) for name in PACKAGES},
         "processor": processor(),
         "cores": os.cpu_count(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "device": str(device),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "cuda": torch.version.cuda if device.type == "cuda" else None,
         "threads": threads,
+        "settings": record_of(settings_of(threads)),
     }
 
 

@@ -147,6 +147,7 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
     from pytest_amlnn.device import DeviceError
     from pytest_amlnn.engines import inline
     from pytest_amlnn.progress import Tally, progress_on
+    from pytest_amlnn.settings import SettingError
 
     plugins = item.config.pluginmanager
     worker = bool(workerinput(item.config))
@@ -163,7 +164,7 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
     try:
         yield from inline.compute(job, show)
         return
-    except (*ERRORS, DeviceError) as error:
+    except (*ERRORS, DeviceError, SettingError) as error:
         words = f"{job.id}: {error}"
     raise failure(words)  # out here, where pytest shows nothing but the words
 

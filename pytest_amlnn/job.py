@@ -34,7 +34,7 @@ class Job:
     contended: bool = False
     """Another run shares the machine."""
     wait: bool = True
-    """For cores or a GPU that another training holds."""
+    """Whether to wait for cores or a GPU that another training has; else it is contended."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Refuse to be sent where its data cannot go; raises DataError."""

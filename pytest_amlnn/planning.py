@@ -18,8 +18,9 @@ from pytest_amlnn.command_line import is_asking, workerinput
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.escapes import lines_for_terminal
-from pytest_amlnn.identity import IdentityError, case_to_plain
+from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.options import OptionError, Options
+from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
 from pytest_amlnn.store import StoreError
 

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_amlnn.case import Case
+from pytest_amlnn.checkpoint import load
 from pytest_amlnn.data import Data, DataError, Weights
-from pytest_amlnn.device import Clock, Spent
+from pytest_amlnn.device import Clock, Spent, draw_from
 from pytest_amlnn.graphs import capture_training_pass
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import Run, stop_reason
-from pytest_amlnn.state import State, average_of, load, optimizer_of
+from pytest_amlnn.state import State, average_of, optimizer_of
 from pytest_amlnn.steps import (
     EVALUATION_BATCH,
     Batch,
@@ -125,7 +126,7 @@ def fresh_state(
 ) -> State:
     """Return a net with its first weights, and its optimizer; both follow from the seed."""
     training, recipe, task = case.training, case.training.recipe, case.training.task
-    torch.manual_seed(seed_of(seed))
+    draw_from(seed_of(seed))
     start = task.builder_arguments(splits, weights) if weights else {}
     net = task.network(training.build(task.outputs(splits), **start), device)
     return State(

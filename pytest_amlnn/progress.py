@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -198,7 +199,10 @@ class Frames:
 
 
 class Silent:
-    """Show nothing: a worker of pytest-xdist has no terminal."""
+    """Show nothing but notes: a worker of pytest-xdist has no terminal."""
+
+    def __init__(self, write: Callable[[str], None] | None = None, title: str = "") -> None:
+        self.write, self.title = write, title
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +216,9 @@ class Silent:
         """Show nothing."""
 
     def note(self, text: str) -> None:
-        """Show nothing."""
+        """Write a line."""
+        if self.write is not None:
+            self.write(f"{self.title}: {text}")
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -221,12 +227,17 @@ class Silent:
 def progress_on(terminal: Any, capture: Any, tally: Tally) -> Lines | Frames | Silent:
     """Return what shows runs under way: frames on a terminal, lines elsewhere.
 
-    `terminal` is pytest's terminal reporter, None where nothing is to be shown; `capture` is
-    its capture manager, None where output is not captured.
+    `terminal` is pytest's terminal reporter, None where nothing is to be shown but notes;
+    `capture` is its capture manager, None where nothing is captured.
     """
-    if terminal is None:
-        return Silent()
     uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
+
+    def write_error(line: str) -> None:
+        with uncaptured():
+            print(line, file=sys.stderr, flush=True)
+
+    if terminal is None:
+        return Silent(write_error, tally.title)
 
     def write(line: str) -> None:
         with uncaptured():

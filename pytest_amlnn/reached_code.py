@@ -14,14 +14,15 @@ import sys
 import sysconfig
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from importlib.util import find_spec, resolve_name
+from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from pytest_amlnn.parsed import Module, Place, Statement, parse_module
 
 ENGINE, TASKS = "pytest_amlnn", "pytest_amlnn.tasks"
 """The engine's own code has a version as a whole; a task's is part of what is trained."""
@@ -30,31 +31,6 @@ INSTALLED = tuple(
 )
 EVERYTHING = "*"
 """The name that stands for all of a module."""
-
-Place = tuple[str, str]
-"""A module, and a name in it."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Statement:
-    """A statement of a module's top level."""
-
-    text: str
-    """Without comments and docstrings."""
-    names: tuple[str, ...]
-    """Those that it uses, with dots where it looks into a module."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Module:
-    """What a module defines, imports, and does besides when it is imported."""
-
-    definitions: dict[str, list[Statement]] = field(default_factory=lambda: defaultdict(list))
-    imports: dict[str, list[Place]] = field(default_factory=lambda: defaultdict(list))
-    """By local name, what it stands for, here or there in the module."""
-    stars: list[str] = field(default_factory=list)
-    """Modules of which all names are imported."""
-    others: list[Statement] = field(default_factory=list)
 
 
 def code_of(roots: Iterable[Any], *, sources: Iterable[Any] = ()) -> dict[str, str]:
@@ -80,17 +56,56 @@ def reach(roots: list[Any]) -> tuple[defaultdict[str, set[str]], dict[str, str]]
             continue
         seen.add(place)
         name, wanted = place
+        waiting += replacements(place)
         file = file_of(name)
         if file is None:
             versions |= version_of(name)
             continue
         module = module_of(name, file)
+        texts[name] |= numbers_set_elsewhere(place, module)
         used = {wanted, *(module.imports if wanted == EVERYTHING else ())}
         for statement in statements(module, wanted):
             texts[name].add(statement.text)
             used |= {*statement.names}
         waiting += places(name, module, used)
     return texts, versions
+
+
+def replacements(place: Place) -> Iterator[Place]:
+    """Yield where functions are defined that were put in the place of others, or into a class.
+
+    What is loaded is looked at: nothing in the text of a module tells that another module
+    replaced a part of it.
+    """
+    found = loaded_at(place)
+    members = vars(found).values() if isinstance(found, type) else ()
+    for each in (found, *members):
+        function = function_behind(each)
+        if not isinstance(function, FunctionType | type) or place_of(function) == place:
+            continue
+        if file_of(function.__module__) is not None:
+            yield place_of(function)
+
+
+def function_behind(member: Any) -> Any:
+    """Return the function of a property, a class method or a static one; others as they are."""
+    if isinstance(member, classmethod | staticmethod):
+        return member.__func__
+    return member.fget if isinstance(member, property) else member
+
+
+def loaded_at(place: Place) -> Any:
+    """Return what a name stands for now; None where its module is not loaded."""
+    name, wanted = place
+    return vars(sys.modules[name]).get(wanted) if name in sys.modules else None
+
+
+def numbers_set_elsewhere(place: Place, module: Module) -> set[str]:
+    """Return numbers, of a name or of its class, that are not what the module's text says."""
+    found = loaded_at(place)
+    written = {k: v for k, v in module.numbers.items() if k.partition(".")[0] == place[1]}
+    now = {k: getattr(found, k.partition(".")[2], found) for k in written if found is not None}
+    return {f"{name} = {now[name]!r}" for name in now if repr(now[name]) != repr(written[name])}
 
 
 def place_of(root: Any) -> Place:
@@ -128,7 +143,10 @@ def places(name: str, module: Module, used: Iterable[str]) -> Iterator[Place]:
 def deepest(module: str, name: str, rest: list[str]) -> Place:
     """Follow dots through packages to the module that defines a name."""
     path = [name, *rest] if name else rest
-    while path and is_package(module) and file_of(f"{module}.{path[0]}") is not None:
+    while path and is_package(module):
+        inner = f"{module}.{path[0]}"
+        if inner not in sys.modules and file_of(inner) is None:
+            break
         module = f"{module}.{path.pop(0)}"
     return module, path[0] if path else EVERYTHING
 
@@ -207,94 +225,21 @@ def module_of(name: str, file: Path) -> Module:
     return READ[loaded]
 
 
-def parse_module(name: str, file: Path) -> Module:
-    """Read a module's file."""
-    tree = ast.parse(file.read_bytes(), str(file))
-    module = Module()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            note_import(module, node, name, is_package=file.name == "__init__.py")
-    for node in tree.body:
-        if isinstance(node, ast.Import | ast.ImportFrom) or is_aside(node):
-            continue
-        statement = Statement(text=text_of(node), names=tuple(sorted({*names_in(node)})))
-        for bound in bound_by(node):
-            module.definitions[bound].append(statement)
-        if not bound_by(node):
-            module.others.append(statement)
-    return module
+def lambda_text(function: FunctionType) -> str:
+    """Return the text of a lambda, whose name others of its module have too; nothing of others.
 
-
-def is_aside(node: ast.stmt) -> bool:
-    """Return whether a statement is a docstring, or for type checkers alone."""
-    if isinstance(node, ast.If):
-        return ast.unparse(node.test) in ("TYPE_CHECKING", "__name__ == '__main__'")
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def bound_by(node: ast.stmt) -> list[str]:
-    """Return the names that a statement binds at a module's top level."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return [node.name]
-    targets: list[ast.expr] = []
-    if isinstance(node, ast.Assign):
-        targets = node.targets
-    elif isinstance(node, ast.AnnAssign | ast.AugAssign):
-        targets = [node.target]
-    found = [part for target in targets for part in ast.walk(target)]
-    if any(isinstance(part, ast.Attribute | ast.Subscript) for part in found):
-        return []  # it changes what is there already
-    return [part.id for part in found if isinstance(part, ast.Name)]
-
-
-def note_import(
-    module: Module, node: ast.Import | ast.ImportFrom, name: str, *, is_package: bool
-) -> None:
-    """Note what local names stand for after an import."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            whole = alias.name if alias.asname else alias.name.partition(".")[0]
-            module.imports[alias.asname or whole].append((whole, ""))
-        return
-    package = name if is_package else name.rpartition(".")[0]
-    source = node.module or ""
-    if node.level:
-        source = resolve_name("." * node.level + source, package)
-    for alias in node.names:
-        if alias.name == "*":
-            module.stars.append(source)
-        else:
-            module.imports[alias.asname or alias.name].append((source, alias.name))
-
-
-def names_in(node: ast.AST) -> Iterator[str]:
-    """Yield the names that a statement uses, each with the dots that follow it."""
-    dotted = dotted_name(node)
-    if dotted:
-        yield dotted
-        return
-    for part in ast.iter_child_nodes(node):
-        yield from names_in(part)
-
-
-def dotted_name(node: ast.AST) -> str | None:
-    """Return `a.b.c` for names that are looked up one in another, else None."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        above = dotted_name(node.value)
-        return above and f"{above}.{node.attr}"
-    return None
-
-
-class WithoutDocstrings(ast.NodeTransformer):
-    """Leave out strings that stand alone."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
-        """Drop a string; keep every other expression."""
-        return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
-
-
-def text_of(node: ast.stmt) -> str:
-    """Return a statement as text that comments, docstrings and layout do not change."""
-    return ast.unparse(WithoutDocstrings().visit(ast.parse(ast.unparse(node))))
+    Instructions tell where they stand: it is the innermost lambda with a body around those.
+    """
+    file = file_of(function.__module__) if function.__name__ == "<lambda>" else None
+    if file is None:
+        return ""
+    here = [p for p in function.__code__.co_positions() if None not in p and p[2] != p[3]][:1]
+    around = [
+        node
+        for node in module_of(function.__module__, file).lambdas
+        for line, last_line, column, last_column in here
+        if (node.body.lineno, node.body.col_offset) <= (line, column)
+        and (last_line, last_column) <= (node.body.end_lineno, node.body.end_col_offset)
+    ]
+    innermost = max(around, key=lambda node: (node.lineno, node.col_offset), default=None)
+    return ast.unparse(innermost) if innermost else ""

@@ -1,52 +1,23 @@
-"""The state of a training between two epochs: in memory, and as a checkpoint on disk.
-
-A checkpoint is one safetensors file named by the number of finished epochs. All that is no
-tensor stands in its metadata as JSON, and beside it the SHA-256 of state and tensors. The last
-two checkpoints are kept. Every random choice follows from (seed, epoch), so no random state
-is stored.
-"""
+"""The state of a training between two epochs: net, optimizer, average, best weights."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import warnings
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pytest_amlnn.device import Spent
-from pytest_amlnn.disk import replacing
 from pytest_amlnn.graphs import Forward
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import (
-    SCHEMA,
     Epoch,
     best_epoch,
-    epoch_from_plain,
-    epoch_to_plain,
-    finite,
 )
-from pytest_amlnn.store import refuse_unless_same
-
-LARGE = 2**24
-"""Bytes of tensors from which on a second thread pays."""
-KEPT = 2
-"""Checkpoints: while one is written, the one before is whole."""
 
 Tensors = dict[str, Tensor]
-
-
-class DamagedCheckpoint(UserWarning):
-    """A checkpoint that does not agree with its checksum, and what is done instead."""
 
 
 @dataclass(kw_only=True)
@@ -180,105 +151,3 @@ def like(model: Tensor, value: Tensor) -> Tensor:
     if value.shape != model.shape:
         return value.to(model.device)
     return torch.empty_like(model, dtype=value.dtype).copy_(value).detach()
-
-
-# files
-
-
-def save(folder: Path, state: State, *, identity: Mapping[str, Any], over: bool) -> None:
-    """Add a checkpoint, and remove those that are no longer needed.
-
-    `identity` is what the training must agree with to go on from here, as plain data; `over`
-    says that no epoch is to come. Raises DiskError; earlier checkpoints then stay.
-    """
-    plain = {
-        "schema": SCHEMA,
-        "identity": identity,
-        "epochs": [epoch_to_plain(epoch) for epoch in state.epochs],
-        "parts": state.spent.parts,
-        "peak_memory_bytes": state.peak_memory_bytes,
-        "start": state.start,
-    }
-    text = json.dumps(finite(plain), allow_nan=False)
-    tensors = storable(tensors_of(state, over=over))
-    metadata = {"state": text, "sha256": digest_of(text, tensors)}
-    with replacing(folder / f"{len(state.epochs):04}.safetensors") as part:
-        try:
-            save_file(tensors, part, metadata)
-        except SafetensorError as error:  # what it makes of an OSError
-            raise OSError(str(error)) from error
-    for old in checkpoints(folder)[KEPT:]:
-        old.unlink()
-
-
-def load(folder: Path, state: State, *, identity: Mapping[str, Any]) -> None:
-    """Bring a state to where the newest whole checkpoint was, if there is one.
-
-    Warns of every newer one that is damaged. Raises StoreError where it is of a training of
-    another identity.
-    """
-    for file in checkpoints(folder):
-        try:
-            plain, tensors = read(file)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            warnings.warn(
-                f"{file} is damaged ({error}); resuming from the checkpoint before it",
-                DamagedCheckpoint,
-                stacklevel=2,
-            )
-            file.unlink(missing_ok=True)  # or newer whole ones would count as older
-            continue
-        then = {"schema": plain["schema"], **plain.get("identity", {})}
-        refuse_unless_same(file, then, {"schema": SCHEMA, **identity})
-        restore(state, tensors)
-        state.epochs += map(epoch_from_plain, plain["epochs"])
-        state.spent.add(plain["parts"])
-        state.peak_memory_bytes = plain["peak_memory_bytes"]
-        state.start = plain["start"]
-        return
-
-
-def storable(tensors: Tensors) -> Tensors:
-    """Return the tensors as safetensors takes them: on the CPU, whole, none sharing memory."""
-    whole: Tensors = {}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        flat = tensor.detach().cpu().contiguous()
-        whole[name] = flat.clone() if flat.data_ptr() in seen else flat
-        seen.add(flat.data_ptr())
-    return whole
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the files, newest first."""
-    return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
-
-
-def read(file: Path) -> tuple[dict[str, Any], Tensors]:
-    """Read one checkpoint; raises where it is not what was written."""
-    with safe_open(file, "pt") as opened:
-        metadata, names = opened.metadata(), opened.keys()
-        tensors = {name: opened.get_tensor(name) for name in names}
-    if digest_of(metadata["state"], tensors) != metadata["sha256"]:
-        raise ValueError("it does not agree with its checksum")
-    return json.loads(metadata["state"]), tensors
-
-
-def digest_of(text: str, tensors: Tensors) -> str:
-    """Return a SHA-256 of a state and its tensors: names, kinds, shapes and bytes.
-
-    It is that of the text and of each tensor's SHA-256. Two threads find those of large nets;
-    for small ones handing over takes longer than the work.
-    """
-
-    def line(name: str) -> str:
-        tensor = tensors[name]
-        content = hashlib.sha256(tensor.reshape(-1).view(torch.uint8).numpy().data)
-        return f"\n{name} {tensor.dtype} {[*tensor.shape]} {content.hexdigest()}"
-
-    if sum(tensor.nbytes for tensor in tensors.values()) < LARGE:
-        lines = [line(name) for name in sorted(tensors)]
-    else:
-        with ThreadPoolExecutor(2) as pool:
-            lines = [*pool.map(line, sorted(tensors))]
-    return hashlib.sha256("".join((text, *lines)).encode()).hexdigest()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pytest_amlnn.device import computes_bfloat16
+from pytest_amlnn.device import computes_bfloat16, draw_from
 from pytest_amlnn.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def steps_in_epoch(examples: int, recipe: Recipe) -> int:
 def shuffled_batches(feed: Feed, recipe: Recipe, seed: int, epoch: int) -> Iterator[Batch]:
     """Yield the training batches of one epoch; every draw follows from (seed, epoch)."""
     drawn = seed_of(seed, epoch)
-    torch.manual_seed(drawn)  # for dropout
+    draw_from(drawn)  # for dropout
     generator = torch.Generator().manual_seed(drawn)
     order = torch.randperm(feed.count, generator=generator)
     size = recipe.batch_size

@@ -78,7 +78,7 @@ def refuse_unless_same(file: Path, then: Mapping[str, Any], now: Mapping[str, An
     if changed:
         raise StoreError(
             f"{file} is of another training: {changed}. Remove {file.parent} to train the"
-            " case afresh, or name another --amlnn-out"
+            " case afresh, name another --amlnn-out, or resume with all of this as it was"
         )
 
 

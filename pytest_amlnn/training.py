@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from pytest_amlnn.case import Case
+from pytest_amlnn.checkpoint import save
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.device import (
     Clock,
     calibrate,
     deterministic,
+    draw_from,
     environment,
-    peak_memory,
     reset_peak_memory,
 )
 from pytest_amlnn.identity import case_to_plain
+from pytest_amlnn.outcome import Outcome, finish, peak
 from pytest_amlnn.preparation import Setup, groups_of, set_up, validate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import (
-    FINISHED,
     Epoch,
     Run,
     best_epoch,
@@ -36,22 +36,17 @@ from pytest_amlnn.result import (
     stop_reason,
     task_to_plain,
 )
-from pytest_amlnn.state import State, save
-from pytest_amlnn.steps import Steps, Trained, evaluate, precision_on, rate, train_epoch
+from pytest_amlnn.settings import refuse_changes, settings_of
+from pytest_amlnn.state import State
+from pytest_amlnn.steps import (
+    Steps,
+    Trained,
+    precision_on,
+    rate,
+    seed_of,
+    train_epoch,
+)
 from pytest_amlnn.tasks import Scored
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One training that ended, with all that is stored of it."""
-
-    run: Run
-    dataset: Mapping[str, object]
-    """What the dataset says of itself, class words included."""
-    answers: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """What the net said of each test example; nothing where none was tested."""
-    names: Sequence[str] = ()
-    """Of the test examples, in their order."""
 
 
 def train(
@@ -70,39 +65,59 @@ def train(
     equal numbers, bit for bit, whichever runs are trained at once, and however often the
     training was cut: `places` are the folders of their checkpoints, and each resumes from its
     newest. Raises DataError for splits that cannot be trained on, StoreError for a checkpoint
-    of another training.
+    of another training, SettingError for a process that cannot compute these numbers.
     """
+    outcomes = train_all(case, data, runs, device, progress, places, weights)
+    with closing(outcomes):
+        while True:  # whoever takes the outcomes has the settings of before meanwhile
+            with deterministic(device, case.training.recipe.threads):
+                outcome = next(outcomes, None)
+            if outcome is None:
+                return
+            yield outcome
+
+
+def train_all(
+    case: Case,
+    data: Data,
+    runs: Sequence[Run],
+    device: torch.device,
+    progress: Progress,
+    places: Sequence[Path],
+    weights: Weights | None,
+) -> Generator[Outcome, None, None]:
+    """Yield what `train` yields, in a process that has the settings of a training."""
     recipe, task = case.training.recipe, case.training.task
-    with deterministic(device, recipe.threads):
-        calibration = calibrate(device)
-        reset_peak_memory(device)
-        clock = Clock(device)
-        setups = [
-            set_up(case, data, run, device, clock, place, weights)
-            for run, place in zip_longest(runs, places)
-        ]
-        for group in groups_of(setups, case):
-            going = group
-            while going:
-                for setup in [one for one in going if one.over(recipe)]:
-                    end = finish(setup, case, device, clock)
-                    run = replace(end.run, calibration_seconds=calibration, together=len(group))
-                    yield replace(end, run=run)
-                    clock.skip()
-                going = [one for one in going if not one.over(recipe)]
-                if not going:
-                    break
-                spent = [one.state.spent for one in going]
-                with clock.part("train", *spent):
-                    steps = [Steps(s.state, s.training, recipe, s.run.seed) for s in going]
-                    trained = train_epoch(steps, task, recipe, progress)
-                with clock.part("evaluate", *spent):
-                    validated = validate(going, case)
-                for setup, learned, scored in zip(going, trained, validated, strict=True):
-                    setup.state.epochs.append(epoch_of(setup.state, learned, scored, recipe))
-                    progress.epoch(setup.run.seed, setup.state.epochs)
-                    with clock.part("checkpoint", setup.state.spent):
-                        keep(setup, recipe, device)
+    calibration = calibrate(device)
+    reset_peak_memory(device)
+    clock = Clock(device)
+    setups = []
+    for run, place in zip_longest(runs, places):
+        draw_from(seed_of(run.seed))
+        setups.append(set_up(case, data, run, device, clock, place, weights))
+        refuse_changes(settings_of(recipe.threads))  # before hours are trained in vain
+    for group in groups_of(setups, case):
+        going = group
+        while going:
+            for setup in [one for one in going if one.over(recipe)]:
+                end = finish(setup, case, device, clock)
+                run = replace(end.run, calibration_seconds=calibration, together=len(group))
+                yield replace(end, run=run)
+                clock.skip()
+            going = [one for one in going if not one.over(recipe)]
+            if not going:
+                break
+            spent = [one.state.spent for one in going]
+            with clock.part("train", *spent):
+                steps = [Steps(s.state, s.training, recipe, s.run.seed) for s in going]
+                trained = train_epoch(steps, task, recipe, progress)
+            with clock.part("evaluate", *spent):
+                validated = validate(going, case)
+            for setup, learned, scored in zip(going, trained, validated, strict=True):
+                setup.state.epochs.append(epoch_of(setup.state, learned, scored, recipe))
+                progress.epoch(setup.run.seed, setup.state.epochs)
+                with clock.part("checkpoint", setup.state.spent):
+                    keep(setup, recipe, device)
 
 
 def initial_run(
@@ -185,88 +200,3 @@ def keep(setup: Setup, recipe: Recipe, device: torch.device) -> None:
         state.peak_memory_bytes = peak(state, device)
         over = bool(stop_reason(state.epochs, recipe))
         save(setup.place, state, identity=setup.identity, over=over)
-
-
-# after the last epoch
-
-
-def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outcome:
-    """Return the end of a run: its best weights, tested once."""
-    task, recipe = case.training.task, case.training.recipe
-    state, splits, epochs = setup.state, setup.splits, setup.state.epochs
-    scored = None
-    with clock.part("evaluate", state.spent):
-        if epochs and not diverged(epochs):
-            state.net.load_state_dict(state.best)
-            score = task.score("test", splits, recipe)
-            (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
-    metrics: dict[str, Any] = {**setup.size, **state.start}
-    complaint = setup.state.implausible if not epochs else ""
-    if scored is not None:
-        metrics |= {name: float(value) for name, value in scored.metrics.items()}
-        metrics |= scores_of_best(epochs, task.metrics)
-        complaint = task.implausible(scored, splits)
-    if epochs:
-        metrics |= costs(state, len(splits.train), device)
-    run = replace(
-        setup.run,
-        status="implausible" if complaint else "diverged" if diverged(epochs) else FINISHED,
-        reason=complaint or stop_reason(epochs, recipe),
-        epochs=tuple(epochs),
-        best_epoch=best_epoch(epochs),
-        metrics=metrics,
-        baselines={name: float(value) for name, value in task.baselines(splits).items()},
-        parts=state.spent.parts,
-        data=task.facts(splits) | {"counts": counts_of(splits)},
-    )
-    answers = scored.answers if scored else {}
-    return Outcome(run=run, dataset=splits.facts, answers=answers, names=splits.test.names)
-
-
-def counts_of(splits: Any) -> dict[str, int]:
-    """Return how many examples each split has."""
-    return {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
-
-
-def scores_of_best(epochs: Sequence[Epoch], metrics: Sequence[Any]) -> dict[str, float]:
-    """Return those scores of the epoch whose weights were kept that are metrics of the task."""
-    kept = epochs[(best_epoch(epochs) or len(epochs)) - 1]
-    named = {f"train_{name}": value for name, value in kept.train.items()}
-    named |= {f"val_{name}": value for name, value in kept.validation.items()}
-    return {metric.name: named[metric.name] for metric in metrics if metric.name in named}
-
-
-def costs(state: State, examples: int, device: torch.device) -> dict[str, float | int | None]:
-    """Return what the run took in time and memory, over all attempts."""
-    seconds = state.spent.parts["train"]
-    return {
-        "train_seconds": seconds,
-        "wall_seconds": state.spent.wall_seconds,
-        "seconds_per_step": seconds / sum(epoch.steps for epoch in state.epochs),
-        "samples_per_second": examples * len(state.epochs) / seconds,
-        "epochs": len(state.epochs),
-        "peak_memory_bytes": peak(state, device),
-    }
-
-
-def peak(state: State, device: torch.device) -> int | None:
-    """Return the largest peak of memory of all attempts, None where none is known."""
-    known = [b for b in (state.peak_memory_bytes, peak_memory(device)) if b is not None]
-    return max(known, default=None)
-
-
-def out_of_memory(
-    case: Case, data: Data, run: Run, device: torch.device, words: str
-) -> Outcome:
-    """Return the end of a run that asked for more memory than there is, in torch's words."""
-    splits, recipe = data(run.seed), case.training.recipe
-    most = peak_memory(device) or 0
-    reason = (
-        f"{device} has no memory left at batch size {recipe.batch_size}, resolution"
-        f" {recipe.transforms.resolution}, {run.precision}; at most {most / 2**30:.2f} GiB were"
-        f" in use: {words.splitlines()[0]}"
-    )
-    task = case.training.task
-    facts, baselines = task.facts(splits), task.baselines(splits)
-    ended = replace(run, status="oom", reason=reason, data=facts, baselines=baselines)
-    return Outcome(run=ended, dataset=splits.facts)

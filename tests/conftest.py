@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
 from sweeps import Repository, Zygote
 
-from pytest_amlnn.engines import inline
+from pytest_amlnn import leases
 
 pytest_plugins = ["pytester"]
 
@@ -57,7 +57,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):  # this is one of them
         return
     if asked.numprocesses is None and asked.dist == "no" and not asked.collectonly:
-        asked.numprocesses, asked.dist = len(inline.machine_cores()), "worksteal"
+        asked.numprocesses, asked.dist = len(leases.machine_cores()), "worksteal"
         import timm  # noqa: F401
         import torchvision  # noqa: F401
 

@@ -22,6 +22,7 @@ from pytest_amlnn import (
     Split,
     Training,
     Weights,
+    checkpoint,
     state,
     training,
 )
@@ -123,7 +124,7 @@ class CutError(Exception):
 
 def cut_after(epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have trainings end once they have saved so many epochs."""
-    save = state.save
+    save = checkpoint.save
 
     def save_and_cut(folder: Path, given: state.State, **others: object) -> None:
         save(folder, given, **others)

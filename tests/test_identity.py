@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import enum
+import functools
 import json
 import math
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from small_cases import line_case, linear, small_case
 from torch import nn
+from torch.nn import functional
 
 from pytest_amlnn import Classification, Recipe, Source, Transforms
-from pytest_amlnn.identity import (
-    IdentityError,
-    case_to_plain,
-    differences,
-    functions_in,
-    plain_of,
-    training_to_plain,
-)
+from pytest_amlnn.callables import functions_in
+from pytest_amlnn.identity import case_to_plain, differences, training_to_plain
+from pytest_amlnn.plain import IdentityError, plain_of
 
 HERE = __name__
 LINEAR = "small_cases.linear"
@@ -104,6 +107,7 @@ def decorated(outputs: int) -> nn.Module:
     return linear(outputs)
 
 
+NAMED = {"class": f"{HERE}.Named", "text": "Named(3)", "depth": 3}
 AROUND, POINT = f"{HERE}.around.<locals>.build", {"class": f"{HERE}.Point", "x": 1, "y": [2, 3]}
 
 
@@ -122,14 +126,14 @@ AROUND, POINT = f"{HERE}.around.<locals>.build", {"class": f"{HERE}.Point", "x":
         ("text", "text"),
         ((1, [2.5, None]), [1, [2.5, None]]),
         ({1: "a", "b": (2,)}, {"1": "a", "b": [2]}),
-        ({"b", "a"}, ["a", "b"]),
-        (frozenset({2, 1}), ["1", "2"]),
+        ({"b", "a"}, {"set": ["a", "b"]}),
+        (frozenset({2, 1}), {"set": [1, 2]}),
         (linear, LINEAR),
         (nn.Linear, "torch.nn.modules.linear.Linear"),
         (len, "builtins.len"),
         (Point, f"{HERE}.Point"),
         (torch.float32, "torch.float32"),
-        (Named(3), "Named(3)"),
+        (Named(3), NAMED),
         (Point(), POINT),
         (Point(x=[Point()]), {**POINT, "x": [POINT]}),
         (Point(x=linear), {**POINT, "x": LINEAR}),
@@ -157,7 +161,7 @@ FILLED = {"partial": LINEAR, "0": 3}
         (partial(linear, partial(linear, 3)), {"partial": LINEAR, "0": FILLED}),
         (partial(linear, Point()), {"partial": LINEAR, "0": POINT}),
         (Point(x=partial(linear, 3)), {**POINT, "x": FILLED}),
-        (partial(Named(2), 3), {"partial": "Named(2)", "0": 3}),
+        (partial(Named(2), 3), {"partial": {**NAMED, "text": "Named(2)", "depth": 2}, "0": 3}),
     ],
 )
 def test_partial_is_a_function_and_its_arguments(value, plain):
@@ -233,12 +237,185 @@ def test_array_counts_to_the_last_bit(make, last):
     assert first == plain_of(make([1 / 3, 1]), "it")
 
 
+class Colour(enum.Enum):
+    """Values of somebody else."""
+
+    RED = 1
+    GREEN = 2
+
+
+@dataclass
+class Slotted:
+    """An object without a __dict__."""
+
+    __slots__ = ("x",)
+    x: Any
+
+
+class Numbered:
+    """An object whose text is its place in memory."""
+
+    def __repr__(self) -> str:
+        return f"<Numbered {id(self)}>"
+
+
+class Hiding:
+    """An object whose text does not say what it holds."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __repr__(self) -> str:
+        return "Hiding()"
+
+
+def local_class(width: int) -> type:
+    """Return a class that holds a number twice."""
+
+    class Net(nn.Module):
+        wide = width
+
+        def __init__(self, outputs: int) -> None:
+            super().__init__()
+            self.net = nn.Linear(width, outputs)
+
+    return Net
+
+
+def local_default(width: int) -> Callable[[int], Any]:
+    """Return a function whose default holds a number."""
+    return lambda outputs, width=width: nn.Linear(width, outputs)
+
+
+LONG = [0.0] * 5000
+DIFFERENT = {
+    "number and flag": [
+        1,
+        True,
+        1.0,
+        np.float64(1),
+        np.int64(1),
+        np.float32(1),
+        Decimal(1),
+        "1",
+    ],
+    "zero": [0.0, -0.0, 0, False, np.float64(-0.0)],
+    "long numbers": [10**5000, 10**5000 + 1, -(10**5000)],
+    "no number": [math.nan, math.inf, -math.inf, None],
+    "functions of torch": [functional.relu, torch.relu, functional.gelu, torch.Tensor.relu],
+    "functions of numpy": [np.mean, np.exp, np.add],
+    "bound to text": ["a".upper, "b".upper, [].append, [1].append],
+    "long arrays": [np.array(LONG), np.array([*LONG[:-1], 1e-300]), torch.tensor(LONG)],
+    "types of arrays": [
+        np.zeros(2),
+        np.zeros(2, np.float32),
+        np.zeros((2, 1)),
+        np.array([0.0, -0.0]),
+        torch.zeros(2),
+        torch.zeros(2, dtype=torch.bfloat16),
+    ],
+    "order of keys": [{"a": 1, "b": 2}, {"b": 2, "a": 1}],
+    "containers": [[1], {1}, {1: 1}, {"1"}, ["1"], (1, 1)],
+    "members": [Colour.RED, Colour.GREEN, 1],
+    "patterns": [re.compile("a" * 300), re.compile("a" * 301), re.compile("a" * 300, re.I)],
+    "paths": [Path("a"), Path("b"), "a"],
+    "lambdas": [lambda n: n + 1, lambda n: n + 2, lambda n, m=1: n],
+    "defaults": [local_default(1), local_default(2), local_default(True)],
+    "local classes": [local_class(1), local_class(2)],
+    "objects": [Hiding(1), Hiding(2), Slotted(1), Slotted(2)],
+    "types": [
+        torch.float32,
+        torch.float64,
+        np.dtype("f4"),
+        np.dtype("f8"),
+        np.float32,
+        list[int],
+    ],
+    "texts": ["\ud800", "\ud801", b"a", "a"],
+}
+
+
+@pytest.mark.parametrize("values", DIFFERENT.values(), ids=DIFFERENT.keys())
+@pytest.mark.parametrize(
+    "around", [lambda value: value, lambda value: [{"x": (value,)}], Point], ids=str
+)
+def test_values_that_a_builder_can_tell_apart_differ(values, around):
+    """At any depth no two of these are written alike, and each alike every time."""
+    texts = [json.dumps(plain_of(around(value), "it"), allow_nan=False) for value in values]
+
+    assert len({*texts}) == len(values)
+    assert texts == [json.dumps(plain_of(around(value), "it")) for value in values]
+    assert not any(" at 0x" in text for text in texts)
+    for text in texts:
+        text.encode()
+
+
+plain_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(plain_values)
+def test_what_is_stored_says_that_nothing_changed(value):
+    """Whatever plain value: it is stored as JSON, and what is read back differs in nothing."""
+    plain = plain_of(value, "it")
+    stored = json.loads(json.dumps(plain, allow_nan=False))
+
+    assert differences({"it": stored}, {"it": plain}) == []
+
+
+@given(plain_values, plain_values)
+def test_what_differs_is_said(one, other):
+    """Of any two values: they are said to be the same exactly where they are written alike."""
+    first, second = plain_of(one, "it"), plain_of(other, "it")
+    same = json.dumps(first) == json.dumps(second)
+
+    assert (differences({"it": first}, {"it": second}) == []) == same
+
+
+@pytest.mark.parametrize("value", [{1: "a", "1": "b"}, {None: 1, "None": 2}])
+def test_keys_that_read_alike_are_refused(value):
+    """A mapping whose keys could not be told apart is refused."""
+    with pytest.raises(IdentityError, match="has two keys that read"):
+        plain_of(value, "it")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (nn.Linear(2, 2), "Linear with weights, which a training changes"),
+        (torch.zeros(2, device="meta"), "cannot be read"),
+        (np.random.default_rng(0), "has another text in every process"),
+        (Mock(), "Mock .*cannot be read"),
+        (Numbered(), "has another text in every process"),
+        (np.array([object()]), "has another text in every process"),
+        (functools.partial(linear, nn.BatchNorm2d(3)), "BatchNorm2d with weights"),
+    ],
+    ids=["net", "meta", "generator", "mock", "number", "objects", "norm"],
+)
+def test_what_changes_or_cannot_be_read_is_refused(value, words):
+    """Weights, which a training changes, and what has no bytes, are refused in words."""
+    with pytest.raises(IdentityError, match=f"^it is .*{words}"):
+        plain_of(value, "it")
+
+
+def test_long_value_is_cut_in_a_message():
+    """What differs is named, and not shown in full where that is long."""
+    (words,) = differences({"a": "x" * 1000}, {"a": None})
+
+    assert len(words) < 250
+    assert words.endswith("..., is None")
+
+
 OPAQUE = [
     object(),
     Builder(3),
     threading.Lock(),
     iter([1]),
-    np.zeros(10_000),
     {"a": [Builder(3)]},
     partial(linear, Builder(3)),
     around(Builder(3)),
@@ -439,7 +616,7 @@ def test_training_has_all_of_its_recipe():
 
 def test_path_is_text():
     """An argument that has a text of its own is recorded by it."""
-    assert "a/b" in plain_of(Path("a/b"), "it")
+    assert plain_of(Path("a/b"), "it") == {"path": "a/b"}
 
 
 def test_data_given_as_a_function_count_by_their_code():

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from small_cases import linear, small_case, squares
 from sweeps import Repository, lasting
 from torch import Tensor, nn
 
-from pytest_amlnn import Case, Run, store
+from pytest_amlnn import Case, Run, leases, store
 from pytest_amlnn.engines import inline
 from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.result import to_plain
+
+ROOM: list[str] = []
+"""Something stands here where there is memory enough."""
 
 
 class Hungry(nn.Module):
@@ -27,22 +33,25 @@ class Hungry(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Fail as torch does."""
         self.batches += 1
-        if self.batches == 5:  # the first epoch has two, and one in validation; one is counted
+        if (
+            self.batches == 5 and not ROOM
+        ):  # the first epoch has two, and one in validation; one is counted
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
         outputs: Tensor = self.net(pictures)
         return outputs
 
 
-def compute(case: Case, out, seed: int = 0) -> Run:
-    """Compute a run of a case on squares."""
+def compute(case: Case, out, seed: int = 0, **changes: object) -> Run:
+    """Compute a run of a case on squares; `changes` replace fields of the job."""
     job = Job(
         case=case,
-        data=squares(),
+        data=changes.pop("data", squares()),
         id=f"test_small[{case}]",
         seeds=(seed,),
         out=out,
         device="cpu",
         facts={"profile": "quick", "engine": "inline"},
+        **changes,
     )
     (run,) = inline.compute(job, lambda seeds: Silent())
     return run
@@ -90,11 +99,100 @@ def test_out_of_memory_is_tried_again(tmp_path, monkeypatch):
     assert compute(case, tmp_path).status == "oom"
     assert compute(case, tmp_path).attempts == 1
     store.forget_crashed(tmp_path)  # as --amlnn-resume does
-    monkeypatch.setattr(Hungry, "forward", lambda self, pictures: self.net(pictures))
+    monkeypatch.setattr(f"{__name__}.ROOM", ["enough"])
     run = compute(case, tmp_path)
 
     assert (run.status, run.attempts) == ("finished", 2)
     assert bits_of(run) == bits_of(compute(case, tmp_path / "straight"))
+
+
+def no_memory_of_torch(batches: int) -> None:
+    """Ask torch for more memory than any machine has."""
+    if batches == 5:
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def no_memory_of_numpy(batches: int) -> None:
+    """Ask numpy for more memory than any machine has."""
+    if batches == 5:
+        np.empty(2**60, dtype=np.uint8)
+
+
+def no_memory_of_python(batches: int) -> None:
+    """Run out of memory without a word."""
+    if batches == 5:
+        raise MemoryError
+
+
+def too_small(batches: int) -> None:
+    """Fail for another reason."""
+    if batches == 5:
+        torch.ones(2) @ torch.ones(3)
+
+
+class Greedy(Hungry):
+    """A net that asks for memory in one of several ways."""
+
+    def __init__(self, outputs: int, ask: Callable[[int], None]) -> None:
+        super().__init__(outputs)
+        self.ask = ask
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Ask, and compute."""
+        self.batches += 1
+        self.ask(self.batches)
+        outputs: Tensor = self.net(pictures)
+        return outputs
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (no_memory_of_torch, "DefaultCPUAllocator: can't allocate memory"),
+        (no_memory_of_numpy, "Unable to allocate"),
+        (no_memory_of_python, "MemoryError"),
+    ],
+)
+def test_out_of_memory_on_a_cpu_is_a_status(tmp_path, ask, words):
+    """Whoever says that there is no memory left, the run is stored as it is on a GPU."""
+    run = compute(small_case(build=partial(Greedy, ask=ask)), tmp_path)
+
+    assert run.status == "oom"
+    assert run.reason.startswith("cpu has no memory left at batch size 32, resolution 8, ")
+    assert words in run.reason
+    assert [stored.status for stored in store.load_runs(tmp_path)] == ["oom"]
+
+
+def test_other_errors_stay_themselves(tmp_path):
+    """An error of torch that speaks of no memory is no lack of it."""
+    with pytest.raises(RuntimeError, match="inconsistent tensor size|size mismatch"):
+        compute(small_case(build=partial(Greedy, ask=too_small)), tmp_path)
+
+    assert store.load_runs(tmp_path) == []
+
+
+def huge_data(seed: int) -> None:
+    """Open data that no memory holds."""
+    no_memory_of_numpy(5)
+
+
+def test_data_that_no_memory_holds_are_a_status(tmp_path):
+    """Where the data themselves are too large, the run is stored without their facts."""
+    run = compute(small_case(), tmp_path, data=huge_data)
+
+    assert (run.status, run.data) == ("oom", {"name": "squares"})
+    assert "Unable to allocate" in run.reason
+
+
+def test_run_that_did_not_wait_is_contended(tmp_path, monkeypatch):
+    """A run that was told not to wait, and shares its cores, says that times say little."""
+    monkeypatch.setattr(leases, "machine_cores", lambda: [7])
+    queue = leases.Queue(tell=print, who="another")
+    with leases.lease("cpu", 1, queue):
+        shared = compute(small_case(), tmp_path, wait=False)
+    alone = compute(small_case(), tmp_path, seed=1, wait=False)
+
+    assert (shared.contended, alone.contended) == (True, False)
 
 
 def test_attempts_are_counted(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,8 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import torch
+from torch.nn import functional
 
 from pytest_amlnn import CLASSIFICATION
 from pytest_amlnn.reached_code import READ, code_of
@@ -264,6 +267,104 @@ def test_modules_that_need_each_other_are_read_once(package):
     )
 
     assert package.code().keys() == {"models", "layers"}
+
+
+PATCHES = {
+    "method": "def forward(self): return 1\nlayers.Layer.forward = forward",
+    "anonymous method": "layers.Layer.forward = lambda self: 1",
+    "class method": "layers.Layer.make = classmethod(lambda kind: 1)",
+    "property": "layers.Layer.size = property(lambda self: 1)",
+    "class": "class Layer:\n    size = 1\nlayers.Layer = Layer",
+    "function": "def helper(net): return 1\nmodels.helper = helper",
+    "wrapped": "def wrap(f):\n    def call(*given): return f(*given) or 1\n    return call\n"
+    "models.helper = wrap(models.helper)",
+    "function of torch": "def relu(x): return x * 1\nfunctional.relu = relu",
+    "method of torch": "def forward(self, x): return x * 1\nLinear.forward = forward",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+def test_what_another_module_replaced_counts(package, patch, monkeypatch):
+    """A function or method that was put in the place of another one counts by its own code."""
+    monkeypatch.setattr(functional, "relu", functional.relu)  # restored in the end
+    monkeypatch.setattr(torch.nn.Linear, "forward", torch.nn.Linear.forward)
+    package.write(
+        layers=LAYERS,
+        models="import HERE.layers as parts\nfrom torch.nn import Linear\n"
+        "from torch.nn import functional\ndef helper(net): return net\n"
+        "def build(n): return helper(parts.Layer(n, Linear(n, n), functional.relu))",
+    )
+    assert package.code().keys() >= {"models", "layers"}
+    package.write(
+        patches="from torch.nn import Linear, functional\n"
+        f"from HERE import layers, models\n{patch}"
+    )
+    import_module(f"{package.name}.patches")
+    then = package.code()
+    package.write(patches=f"{package.texts['patches'].replace('1', '2')}")
+
+    assert "patches" in then
+    assert changed(then, package.code()) == {"patches"}
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("WIDTH", 9), ("WIDTH", 8.0), ("WIDTH", True), ("SIDES", (8, 9)), ("Size.width", 9)],
+)
+def test_number_that_another_module_set_counts(package, monkeypatch, place, value):
+    """A number counts as it is, though its module says otherwise."""
+    package.write(
+        sizes="WIDTH: int = 8\nSIDES = (8, 8)\nclass Size:\n    width = 8",
+        models="from HERE import sizes\n"
+        "def build(n): return sizes.WIDTH, sizes.SIDES, sizes.Size.width",
+    )
+    unloaded = package.code()
+    then = package.code(package.build)
+    monkeypatch.setattr(f"{package.name}.sizes.{place}", value)
+
+    assert then == unloaded
+    assert changed(then, package.code()) == {"sizes"}
+
+
+def test_numbers_that_a_module_counts_in_do_not_count(package):
+    """How many nets were built before in this process makes no other training."""
+    package.write(
+        models="BUILT = 0\nclass Net:\n    count = 0\n    def __init__(self):\n"
+        "        Net.count += 1\n"
+        "def build(n):\n    global BUILT\n    BUILT += 1\n    return Net()"
+    )
+    then = package.code()
+    package.build(1)
+
+    assert (package.BUILT, package.Net.count) == (1, 1)
+    assert package.code() == then
+
+
+@pytest.mark.slow
+def test_digest_does_not_follow_from_what_is_loaded():
+    """A module that is imported late has one digest, before it is loaded and afterwards."""
+    ask = (
+        "import sys; from pytest_amlnn import FORECAST, CLASSIFICATION\n"
+        "from pytest_amlnn.reached_code import code_of\n"
+        "kinds = [type(CLASSIFICATION), type(FORECAST)]\n"
+        "before, late = code_of(kinds), 'pytest_amlnn.tasks.pictures'\n"
+        "print(late in before, late in sys.modules)\n"
+        "import torch, pytest_amlnn.tasks.pictures\n"
+        "print(before == code_of(kinds))"
+    )
+    said = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
+
+    assert said.stdout.split() == ["True", "False", "True"], said.stderr
+
+
+def test_object_that_answers_to_no_name_is_left_alone(package):
+    """What a module names, such as `pytest.mark`, is not asked for what it may not have."""
+    package.write(
+        models="class Strict:\n    def __getattr__(self, name): raise SystemExit(name)\n"
+        "STRICT = Strict()\ndef build(n): return STRICT"
+    )
+
+    assert package.code().keys() == {"models"}
 
 
 def test_anonymous_function_counts_with_its_whole_module(package):

@@ -16,7 +16,7 @@ from markdown_it.token import Token
 from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 
-from pytest_amlnn import CLASSIFICATION, FORECAST, report, training
+from pytest_amlnn import CLASSIFICATION, FORECAST, outcome, report, training
 from pytest_amlnn.limits import Limit
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.sweep import document, tables
@@ -385,8 +385,8 @@ def test_column_without_a_value_is_left_out(tmp_path):
 def test_chance_is_known_where_memory_was_lacking(tmp_path):
     """A run that saw its data and no more stands beside the accuracy of guessing."""
     begun = training.initial_run(small_case(), id=PICTURES, seed=0, device=CPU)
-    outcome = training.out_of_memory(small_case(), squares(), begun, CPU, "no memory")
-    (row,) = rows(tmp_path, [outcome.run])
+    ended = outcome.out_of_memory(small_case(), squares(), begun, CPU, "no memory")
+    (row,) = rows(tmp_path, [ended.run])
 
     assert (row["accuracy %"], row["chance %"], row["status"]) == ("-", "33.3", "oom")
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
+import subprocess
+import sys
 from functools import partial
 
 import pytest
@@ -12,9 +15,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from small_cases import linear, small_case
+from sweeps import QUICKLY, environment, until
 
 from pytest_amlnn import Case
-from pytest_amlnn.identity import differences, flat, identity_of
+from pytest_amlnn.identity import differences, identity_of
 from pytest_amlnn.result import SCHEMA
 from pytest_amlnn.store import StoreError, refuse_unless_same
 from pytest_amlnn.training import initial_run
@@ -224,7 +228,7 @@ values = st.one_of(
 @given(st.dictionaries(names, values), st.dictionaries(names, values))
 def test_equal_trainings_and_no_others_are_resumed(then, now):
     """Whatever is compared: no change is said exactly where there is none."""
-    assert (differences(then, now) == []) == (flat(then) == flat(now))
+    assert (differences(then, now) == []) == (then == now)
 
 
 def test_what_numbers_do_not_follow_from_may_change(tmp_path):
@@ -258,3 +262,103 @@ def test_other_machinery_makes_another_training(tmp_path, now, words):
     """Another kind of device, another precision or another builder's argument is refused."""
     with pytest.raises(StoreError, match=words):
         refuse_unless_same(tmp_path, about(small_case(), {}), now)
+
+
+def elsewhere(repository, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Run pytest in a new process, with variables that a process reads when it begins."""
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *QUICKLY,
+        "--amlnn-device=cpu",
+        "--amlnn-out=out",
+    ]
+    ended = subprocess.run(
+        [*command, *arguments],
+        cwd=repository.folder,
+        env={**environment(), **variables},
+        capture_output=True,
+        text=True,
+    )
+    return ended.returncode, ended.stdout
+
+
+OTHER_PROCESSORS = {
+    "capability": (
+        {"ATEN_CPU_CAPABILITY": "default"},
+        "settings.cpu_capability was [A-Z0-9_]+, is DEFAULT",
+    ),
+    "instructions": (
+        {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+        "settings.ONEDNN_MAX_CPU_ISA was None, is AVX2",
+    ),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="there is no other capability"
+)
+@pytest.mark.parametrize(
+    ("variables", "words"), OTHER_PROCESSORS.values(), ids=OTHER_PROCESSORS.keys()
+)
+def test_other_processor_is_refused(repository, variables, words):
+    """What was computed with other instructions is not mixed, ended or cut: words say which.
+
+    Resumed as it was begun, the sweep ends in the same bits as one that nothing happened to.
+    """
+    out = repository.folder / "out"
+    repository.run("--amlnn-repeats=1")
+    straight = repository.numbers()
+    shutil.rmtree(out)
+    sweep = repository.start("--amlnn-repeats=1")
+    until(lambda: [*out.glob("checkpoints/test_small_two/0/0*.safetensors")])
+    sweep.kill()
+    sweep.wait()
+    stored = stamps(out)
+    status, text = elsewhere(repository, RESUME, "--amlnn-repeats=1", **variables)
+
+    assert status == 1
+    refused = re.findall(rf"(\S+) is of another training: {words}\. Remove", text)
+    assert any(name.startswith("out/runs/test_small_one/0.json") for name in refused)
+    assert any(name.startswith("out/checkpoints/test_small_two/0/0") for name in refused)
+    assert "or resume with all of this as it was" in text
+    assert stamps(out) == stored
+    assert repository.run(RESUME, "--amlnn-repeats=1")[0] == 0
+    assert repository.numbers() == straight
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        (("packages", "torch"), "versions.torch was 0.1, is "),
+        (("settings", "threads"), "settings.threads was 0.1, is 1"),
+        (("settings", "default dtype"), "settings.default dtype was 0.1, is torch.float32"),
+    ],
+    ids=["torch", "threads", "dtype"],
+)
+def test_other_surroundings_are_refused(repository, field, words):
+    """A run of another version of torch, or of other settings of the process, is refused."""
+    repository.run("--amlnn-repeats=1", "-k", "one")
+    file = repository.folder / "out" / "runs" / "test_small_one" / "0.json"
+    plain = json.loads(file.read_text())
+    plain["environment"][field[0]][field[1]] = 0.1
+    file.write_text(json.dumps(plain))
+    status, text = repository.run(RESUME, "--amlnn-repeats=1", "-k", "one")
+
+    assert status == 1
+    assert f"0.json is of another training: {words}" in text
+
+
+def test_run_of_before_settings_were_recorded_is_refused(repository):
+    """Of a run whose settings are not on record it is not known how it was computed."""
+    repository.run("--amlnn-repeats=1", "-k", "one")
+    file = repository.folder / "out" / "runs" / "test_small_one" / "0.json"
+    plain = json.loads(file.read_text())
+    del plain["environment"]["settings"]
+    file.write_text(json.dumps(plain))
+    status, text = repository.run(RESUME, "--amlnn-repeats=1", "-k", "one")
+
+    assert status == 1
+    assert "0.json is of another training: settings was None, is {" in text

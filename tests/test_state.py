@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import warnings
 from pathlib import Path
@@ -13,8 +14,8 @@ from small_cases import cut, linear, pictures_net, small_case, squares, trained
 from sweeps import lasting, rounds
 from torch import nn
 
-from pytest_amlnn import Case, Recipe, Source, result, state, store
-from pytest_amlnn.state import DamagedCheckpoint
+from pytest_amlnn import Case, Recipe, Source, checkpoint, result, state, store
+from pytest_amlnn.checkpoint import DamagedCheckpoint
 
 
 def bits(case: Case, place: Path | None = None) -> object:
@@ -122,6 +123,60 @@ def test_damaged_checkpoint_is_never_trained_on(round, straight, cut_off, tmp_pa
     assert [text.split(" is damaged")[0] for text in said] == present
 
 
+def test_damaged_checkpoint_is_removed_before_it_is_warned_of(straight, cut_off, tmp_path):
+    """Where warnings are errors, a damaged checkpoint fails one attempt, and not the next."""
+    for file in cut_off.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    newest = max(tmp_path.iterdir())
+    newest.write_bytes(b"damaged")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DamagedCheckpoint, match="0004.safetensors is damaged"):
+            trained(CASES["adamw"], place=tmp_path)
+        assert not newest.exists()
+
+        assert bits(CASES["adamw"], tmp_path) == straight
+
+
+def no_rights(file: Path) -> None:
+    """Have a file that this user cannot read."""
+    file.touch()
+    file.chmod(0)
+
+
+NOT_OURS = {
+    "no rights": (no_rights, "Permission denied"),
+    "folder": (Path.mkdir, "no regular file"),
+    "fifo": (os.mkfifo, "no regular file"),
+    "link": (lambda file: file.symlink_to(file.with_name("0003.safetensors")), "no regular"),
+    "link to nothing": (lambda file: file.symlink_to("nothing"), "no regular file"),
+}
+
+
+@pytest.mark.parametrize(("plant", "words"), NOT_OURS.values(), ids=NOT_OURS.keys())
+def test_what_cannot_be_read_is_left_alone(plant, words, cut_off, tmp_path, monkeypatch):
+    """What lies in a checkpoint's place and cannot be read is named, and stays as it is."""
+    for file in cut_off.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    strange = tmp_path / "0005.safetensors"
+    plant(strange)
+    if plant is no_rights and not os.getuid():  # root may read all
+        opened = Path.open
+
+        def refusing(path: Path, *given: object, **named: object) -> object:
+            if path == strange:
+                raise PermissionError(13, "Permission denied", str(path))
+            return opened(path, *given, **named)
+
+        monkeypatch.setattr(Path, "open", refusing)
+    before = strange.lstat()
+    with pytest.raises(store.StoreError, match=f"0005.safetensors cannot be read: .*{words}"):
+        trained(CASES["adamw"], place=tmp_path)
+
+    assert strange.lstat() == before
+    assert len([*tmp_path.iterdir()]) == 3
+
+
 def test_fresh_start_after_damage_is_kept(tmp_path):
     """Where all checkpoints are damaged, those of the fresh start take their place."""
     case = CASES["adamw"]
@@ -159,6 +214,28 @@ def test_other_training_is_refused(changes, words, cut_off):
         trained(case, place=cut_off)
 
 
+WIDTH: dict[str, int] = {}
+
+
+def net_of_a_size(outputs: int) -> nn.Module:
+    """Build a net whose size is told by no code."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(192, WIDTH["width"]), nn.Linear(WIDTH["width"], outputs)
+    )
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.5])
+def test_weights_of_another_net_are_refused(tmp_path, monkeypatch, averaging):
+    """Names, types and shapes of weights count: a net may be another one by equal code."""
+    case = small_case(build=net_of_a_size, epochs=4, averaging=averaging)
+    monkeypatch.setitem(WIDTH, "width", 8)
+    cut(case, tmp_path, 2)
+    monkeypatch.setitem(WIDTH, "width", 9)
+    words = r"of another training: .*1\.weight was torch.float32 \[8, 192\], is .* \[9, 192\]"
+    with pytest.raises(store.StoreError, match=words):
+        trained(case, place=tmp_path)
+
+
 def test_other_data_are_refused(cut_off):
     """A checkpoint that was trained on other data is refused, with both digests."""
     data = squares()
@@ -171,7 +248,7 @@ def test_other_data_are_refused(cut_off):
 def test_older_version_is_refused(tmp_path):
     """A checkpoint of another version's record is refused with what can be done, not read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "SCHEMA", 1)
+        patch.setattr(checkpoint, "SCHEMA", 1)
         cut(CASES["sgd"], tmp_path, 1)
     with pytest.raises(
         store.StoreError, match=r"0001\.safetensors is a record of schema 1, .*"
@@ -208,7 +285,7 @@ def test_layout_in_memory_comes_back():
 def test_shared_weights_are_stored():
     """Two names for one tensor are stored as two, and come back."""
     tensor = torch.arange(6.0)
-    whole = state.storable({"a": tensor, "b": tensor, "c": tensor.view(2, 3).T})
+    whole = checkpoint.storable({"a": tensor, "b": tensor, "c": tensor.view(2, 3).T})
 
     assert whole["a"].data_ptr() != whole["b"].data_ptr()
     assert torch.equal(whole["c"], tensor.view(2, 3).T)

@@ -289,7 +289,7 @@ def test_other_training_is_refused_with_all_that_differs(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path}/0.json is of another training: recipe.epochs was 3, is 4;"
         f" recipe.transforms.flip was False, is True. Remove {tmp_path} to train the case"
-        " afresh, or name another --amlnn-out"
+        " afresh, name another --amlnn-out, or resume with all of this as it was"
     )
 
 

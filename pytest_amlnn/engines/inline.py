@@ -1,38 +1,20 @@
-"""Compute runs in this process: each once, resumed where an earlier attempt ended.
-
-A training leases its cores or its GPU among all trainings of this user. A lease is a locked
-file in the folder for temporary files: it ends with its process, however that ends.
-"""
+"""Compute runs in this process: each once, resumed where an earlier attempt ended."""
 
 from __future__ import annotations
 
-import gc
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from pathlib import Path
-from time import monotonic, sleep
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 import torch
-from filelock import FileLock, Timeout
 
-from pytest_amlnn import store, training
+from pytest_amlnn import outcome, store, training
 from pytest_amlnn.device import resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.job import Job
+from pytest_amlnn.leases import Queue, lease
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.result import Run
-
-POLL_SECONDS = 0.02
-PATIENCE_SECONDS = 5.0
-"""After so long, whoever waits is told what for."""
-TURN = "core-turn"
-"""Held while waiting for cores: a training that needs two is not overtaken for ever by those
-that need one."""
-
-Tell = Callable[[str], None]
 
 
 def compute(job: Job, show: Show) -> Iterator[Run]:
@@ -58,8 +40,10 @@ def is_stored(job: Job, seed: int) -> bool:
     run = store.load_run(file) if file.exists() else None
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
-        new = initial_run(job, seed, resolve(job.device))
-        now = {"schema": new.schema, **identity_of(new, job.data(seed).facts)}
+        device = resolve(job.device)
+        new = initial_run(job, seed, device)
+        facts = outcome.facts_of(job.case, job.data, seed, device)
+        now = {"schema": new.schema, **identity_of(new, facts)}
         then = {"schema": run.schema, **identity_of(run, run.data)}
         store.refuse_unless_same(file, then, now)
         store.forget(job.out, job.id, seed)  # a kill may have come before
@@ -69,8 +53,13 @@ def is_stored(job: Job, seed: int) -> bool:
 def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
     """Train runs, at once where the case can be, and store each as soon as it ends."""
     words = ""
-    with lease(job.device, job.case.training.recipe.threads, progress.note) as device:
-        runs = {seed: store.begin(job.out, initial_run(job, seed, device)) for seed in seeds}
+    queue = Queue(tell=progress.note, who=job.id, wait=job.wait)
+    with lease(job.device, job.case.training.recipe.threads, queue) as mine:
+        device, shared = mine.device, mine.shared
+        runs = {
+            seed: store.begin(job.out, initial_run(job, seed, device, shared=shared))
+            for seed in seeds
+        }
         outcomes = training.train(
             job.case,
             job.data,
@@ -82,17 +71,19 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
         )
         try:
             with closing(outcomes):
-                for outcome in outcomes:
-                    save(job, outcome)
-                    del runs[outcome.run.seed]
-        except torch.OutOfMemoryError as error:
-            words = str(error)
+                for ended in outcomes:
+                    save(job, ended)
+                    del runs[ended.run.seed]
+        except Exception as error:
+            if not outcome.is_out_of_memory(error):
+                raise
+            words = (str(error) or type(error).__name__).splitlines()[0]
         if words:  # out here, where nothing holds the nets any longer
             for run in runs.values():
-                save(job, training.out_of_memory(job.case, job.data, run, device, words))
+                save(job, outcome.out_of_memory(job.case, job.data, run, device, words))
 
 
-def initial_run(job: Job, seed: int, device: torch.device) -> Run:
+def initial_run(job: Job, seed: int, device: torch.device, *, shared: bool = False) -> Run:
     """Return the record that is left of a run if the process dies."""
     return training.initial_run(
         job.case,
@@ -101,92 +92,17 @@ def initial_run(job: Job, seed: int, device: torch.device) -> Run:
         device=device,
         data=job.data,
         weights=job.weights,
-        contended=job.contended,
+        contended=job.contended or shared,
     )
 
 
-def save(job: Job, outcome: training.Outcome) -> None:
+def save(job: Job, ended: outcome.Outcome) -> None:
     """Store a run that ended."""
-    run = outcome.run
-    store.save_run(job.out, run, outcome.answers, outcome.names)
-    name = str(outcome.dataset.get("name", job.case.training.data.name))
+    run = ended.run
+    store.save_run(job.out, run, ended.answers, ended.names)
+    name = str(ended.dataset.get("name", job.case.training.data.name))
     store.save_environment(
-        job.out, {**job.facts, **run.environment}, {name: dict(outcome.dataset)}
+        job.out, {**job.facts, **run.environment}, {name: dict(ended.dataset)}
     )
     if run.status not in store.RETRIED:
         store.forget(job.out, job.id, run.seed)
-
-
-# leases
-
-
-@contextmanager
-def lease(device: str, threads: int, tell: Tell) -> Iterator[torch.device]:
-    """Wait for what --amlnn-device and a recipe ask for, and hold it meanwhile.
-
-    On a CPU that is a core for each thread, all of them where there are fewer; else one of
-    the GPUs that torch sees, or the one that is named. Raises DeviceError.
-    """
-    asked = resolve(device)
-    with ExitStack() as held:
-        if asked.type == "cuda":
-            numbers = [asked.index] if ":" in device else range(torch.cuda.device_count())
-            names = {gpu(number): number for number in numbers}
-            (name,) = hold([*names], 1, held, tell)
-            held.callback(empty_cache)  # before the next one needs that memory
-            asked = torch.device("cuda", names[name])
-        elif asked.type == "mps":
-            hold(["mps"], 1, held, tell)
-        else:
-            cores = [f"core-{number}" for number in machine_cores()]
-            with ExitStack() as turn:
-                hold([TURN], 1, turn, tell)
-                hold(cores, min(threads, len(cores)), held, tell)
-        yield asked
-
-
-def empty_cache() -> None:
-    """Give back what torch keeps of a GPU's memory for itself."""
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-def machine_cores() -> list[int]:
-    """Return the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
-def gpu(number: int) -> str:
-    """Return a GPU's own name, which is the same whatever CUDA_VISIBLE_DEVICES says."""
-    return f"cuda-{torch.cuda.get_device_properties(number).uuid}"
-
-
-def hold(names: Sequence[str], count: int, held: ExitStack, tell: Tell) -> list[str]:
-    """Lock `count` of the named things as they become free, until `held` is closed."""
-    mine: list[str] = []
-    user = os.getuid() if hasattr(os, "getuid") else "user"
-    place = Path(tempfile.gettempdir()) / f"amlnn-leases-{user}"
-    place.mkdir(parents=True, exist_ok=True)
-    patient_until = monotonic() + PATIENCE_SECONDS
-    while True:
-        for name in names:
-            if len(mine) < count and name not in mine and lock(place / name, held):
-                mine.append(name)
-        if len(mine) == count:
-            return mine
-        if monotonic() > patient_until:
-            what = "its turn at the cores" if names == [TURN] else " or ".join(names)
-            tell(f"waiting for another training to give back {what}")
-            patient_until = float("inf")
-        sleep(POLL_SECONDS)
-
-
-def lock(file: Path, held: ExitStack) -> bool:
-    """Lock a file that is free just now; return whether it was."""
-    try:
-        held.enter_context(FileLock(file, timeout=0))
-    except Timeout:
-        return False
-    return True
