@@ -7,15 +7,21 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_amlnn.data import Source
+from pytest_amlnn.fields import NAME, Bound, check_field, check_fields
 from pytest_amlnn.recipe import Recipe
+from pytest_amlnn.tasks import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from pytest_amlnn.tasks import Task
+Profile = Literal["quick", "seed", "full"]
+
+
+class CaseError(Exception):
+    """A case that cannot be trained; the message says what of its net to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +38,33 @@ class Training:
     start: str = "random"
     """Where the weights come from: `random`, or a word such as `imagenet`."""
 
+    def __post_init__(self) -> None:
+        """Refuse what can be neither trained nor recorded."""
+        of = f"training {self.model}"
+        for name in ("model", "start"):
+            check_field(of, name, getattr(self, name), str, NAME)
+        check_field(of, "build", self.build, Any, BUILDER)
+        check_field(of, "recipe", self.recipe, Recipe)
+        check_field(of, "task", self.task, Any, TASK)
+        check_field(of, "data", self.data, Source, SOURCE)
+
+
+BUILDER: Bound = (
+    "a function that builds a new net with so many outputs, as build(10)",
+    # a net can be called as well, and would be trained on by every seed
+    lambda build: callable(build) and (isinstance(build, type) or not is_net(build)),
+)
+TASK: Bound = (
+    "an object of a class that derives from Task, as CLASSIFICATION, and not the class",
+    lambda task: Task in type(task).__mro__,
+)
+SOURCE: Bound = ("a Source, as in Source(name='digits', open=splits)", lambda data: True)
+
+
+def is_net(value: object) -> bool:
+    """Return whether a value is a net of torch, which is not imported for that."""
+    return any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -44,7 +77,7 @@ class Case:
     """The text between the brackets of the case id."""
     family: str
     """What `test_<family>` benchmarks select: `cnn`, `rnn`, or one of your own."""
-    profile: str = "quick"
+    profile: Profile = "quick"
     variant: str = ""
     """What tells it from the case with the same model, start and size."""
     repeats: int = 3
@@ -64,6 +97,10 @@ class Case:
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
 
+    def __post_init__(self) -> None:
+        """Refuse what can be neither listed nor recorded."""
+        check_fields(self, f"case {self.label}", CASE_BOUNDS)
+
     @property
     def cost(self) -> float:
         """Operations of all forward passes that the budget allows for."""
@@ -76,6 +113,13 @@ class Case:
 
     def __str__(self) -> str:
         return self.label
+
+
+CASE_BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("label", "family"), NAME),
+    **{name: ("1 or more", lambda count: count >= 1) for name in ("size", "repeats")},
+    "flops": ("0 or more", lambda count: count >= 0),
+}
 
 
 def discover(package: ModuleType) -> list[Case]:

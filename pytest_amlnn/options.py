@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pytest_amlnn import plans, store
+from pytest_amlnn.case import Profile
 
-PROFILES = ("quick", "seed", "full")
+PROFILES: tuple[str, ...] = get_args(Profile)
 LARGEST = 2**31
 """Seeds that follow the first one must still be seeds: numpy's end at 2**32."""
 GATES = ("off", "report", "enforce")

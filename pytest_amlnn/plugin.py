@@ -14,6 +14,7 @@ import pytest
 
 from pytest_amlnn import collection, disk, hooks, plans, report, store, workers
 from pytest_amlnn import gate as gates
+from pytest_amlnn.case import CaseError
 from pytest_amlnn.data import Data, DataError, Weights
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job, job_of
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 ERRORS = (
     OptionError, store.StoreError, disk.DiskError, gates.GateError, DataError, IdentityError,
+    CaseError,
 )  # fmt: skip
 
 

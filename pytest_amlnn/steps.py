@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,13 @@ def seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
+def seed_all(seed: int) -> None:
+    """Have torch, numpy and `random` draw from this seed."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
 def steps_in_epoch(examples: int, recipe: Recipe) -> int:
     """Return the steps of an epoch; a last batch of one is left out: norms need two."""
     full, rest = divmod(examples, recipe.batch_size)
@@ -68,7 +76,7 @@ def steps_in_epoch(examples: int, recipe: Recipe) -> int:
 def shuffled_batches(feed: Feed, recipe: Recipe, seed: int, epoch: int) -> Iterator[Batch]:
     """Yield the training batches of one epoch; every draw follows from (seed, epoch)."""
     drawn = seed_of(seed, epoch)
-    torch.manual_seed(drawn)  # for dropout
+    seed_all(drawn)  # for dropout, and whatever else a net draws
     generator = torch.Generator().manual_seed(drawn)
     order = torch.randperm(feed.count, generator=generator)
     size = recipe.batch_size
@@ -254,7 +262,8 @@ def evaluate(
     """Return what each net's outputs for its split are worth."""
     for net in nets:
         net.eval()
-    with torch.inference_mode():
+    # not in inference mode: a tensor that a net keeps from there could not be trained with
+    with torch.no_grad():
         for batch in zip(*map(batches_in_order, feeds), strict=True):
             inputs, targets = zip(*batch, strict=True)
             with precise(inputs[0].device, recipe):

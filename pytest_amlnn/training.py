@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pytest_amlnn.case import Case
-from pytest_amlnn.data import Data, DataError, Weights
+from pytest_amlnn.data import SPLITS, Data, DataError, Weights, facts_of
 from pytest_amlnn.device import (
     Clock,
     calibrate,
@@ -24,7 +24,8 @@ from pytest_amlnn.device import (
     reset_peak_memory,
 )
 from pytest_amlnn.identity import case_to_plain
-from pytest_amlnn.preparation import Setup, groups_of, set_up, validate
+from pytest_amlnn.nets import explained, own_random_state
+from pytest_amlnn.preparation import Setup, facts_of_task, groups_of, set_up, validate
 from pytest_amlnn.progress import Progress
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import (
@@ -73,7 +74,7 @@ def train(
     of another training.
     """
     recipe, task = case.training.recipe, case.training.task
-    with deterministic(device, recipe.threads):
+    with deterministic(device, recipe.threads), own_random_state():
         calibration = calibrate(device)
         reset_peak_memory(device)
         clock = Clock(device)
@@ -93,7 +94,7 @@ def train(
                 if not going:
                     break
                 spent = [one.state.spent for one in going]
-                with clock.part("train", *spent):
+                with clock.part("train", *spent), explained("training", going[0].given):
                     steps = [Steps(s.state, s.training, recipe, s.run.seed) for s in going]
                     trained = train_epoch(steps, task, recipe, progress)
                 with clock.part("evaluate", *spent):
@@ -199,7 +200,8 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         if epochs and not diverged(epochs):
             state.net.load_state_dict(state.best)
             score = task.score("test", splits, recipe)
-            (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
+            with explained("the test", setup.given):
+                (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
     metrics: dict[str, Any] = {**setup.size, **state.start}
     complaint = setup.state.implausible if not epochs else ""
     if scored is not None:
@@ -215,17 +217,17 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         epochs=tuple(epochs),
         best_epoch=best_epoch(epochs),
         metrics=metrics,
-        baselines={name: float(value) for name, value in task.baselines(splits).items()},
+        baselines=setup.baselines,
         parts=state.spent.parts,
-        data=task.facts(splits) | {"counts": counts_of(splits)},
+        data={**setup.said, "counts": counts_of(splits)},
     )
     answers = scored.answers if scored else {}
-    return Outcome(run=run, dataset=splits.facts, answers=answers, names=splits.test.names)
+    return Outcome(run=run, dataset=setup.dataset, answers=answers, names=splits.test.names)
 
 
 def counts_of(splits: Any) -> dict[str, int]:
     """Return how many examples each split has."""
-    return {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
+    return {name: len(getattr(splits, name)) for name in SPLITS}
 
 
 def scores_of_best(epochs: Sequence[Epoch], metrics: Sequence[Any]) -> dict[str, float]:
@@ -267,6 +269,7 @@ def out_of_memory(
         f" in use: {words.splitlines()[0]}"
     )
     task = case.training.task
-    facts, baselines = task.facts(splits), task.baselines(splits)
+    said, baselines = facts_of_task(splits, task)
+    facts = {**said, "counts": counts_of(splits)}
     ended = replace(run, status="oom", reason=reason, data=facts, baselines=baselines)
-    return Outcome(run=ended, dataset=splits.facts)
+    return Outcome(run=ended, dataset=facts_of(splits))

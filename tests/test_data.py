@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pictures_on_disk import original, write
 from small_cases import line_case, small_case, squares, trained
 
@@ -29,7 +32,8 @@ from pytest_amlnn import (
     Split,
     discover,
 )
-from pytest_amlnn.data import check_splits
+from pytest_amlnn.checks import check_splits
+from pytest_amlnn.data import facts_of
 from pytest_amlnn.job import Job
 
 SQUARES: Pictures = squares()(0)
@@ -229,24 +233,79 @@ def test_series_with_wrong_values_beside_its_splits_is_refused(changes, words):
     assert str(error.value).startswith(words)
 
 
+HOLDS_ITSELF: dict[str, object] = {}
+HOLDS_ITSELF["self"] = [HOLDS_ITSELF]
+
+
 @pytest.mark.parametrize(
     "fact",
     [
-        np.int64(3),
-        np.float32(0.5),
         np.arange(2),
         float("nan"),
-        {"counts": {"train": np.int64(3)}},
+        np.float32("inf"),
+        b"bytes",
+        {("a", "b"): 1},
+        {1: "a", "1": "b"},
+        object(),
+        10**40,
+        HOLDS_ITSELF,
+        {"deep": [{"inside": (1, {2, float("nan")})}]},
     ],
-    ids=["int64", "float32", "array", "nan", "inside"],
-)
+    ids=[
+        "array", "nan", "inf", "bytes", "key", "keys", "object", "large", "itself", "inside",
+    ],
+)  # fmt: skip
 def test_facts_that_cannot_be_stored_are_refused(fact):
-    """What JSON has no text for is refused before training, not after it."""
+    """What JSON has no text for is refused before training, by its place among the facts."""
     splits = replace(SQUARES, facts={**SQUARES.facts, "pictures": fact})
     with pytest.raises(
-        DataError, match=r"^facts of the dataset cannot be stored as JSON: .*use"
+        DataError,
+        match=r"^facts of the dataset cannot .* JSON: facts\['pictures'\].* (use|keys)",
     ):
         CLASSIFICATION.check(splits, RECIPE)
+
+
+@pytest.mark.parametrize("facts", [None, [], "squares", {"counts": 3}, {"counts": {"a": "b"}}])
+def test_facts_of_another_shape_are_refused(facts):
+    """Facts are a dict, and counts in it one from split to number: reports show them."""
+    with pytest.raises(DataError, match=r"^facts of the dataset .*; use a dict"):
+        CLASSIFICATION.check(replace(SQUARES, facts=facts), RECIPE)
+
+
+FACTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.dates()
+    | st.binary(max_size=2) | st.builds(np.int64, st.integers(-9, 9))
+    | st.builds(np.float32, st.floats(width=32)) | st.builds(np.bool_, st.booleans())
+    | st.builds(Path, st.just("a/b")),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.tuples(inner)
+    | st.dictionaries(st.text(max_size=2) | st.integers(0, 3) | st.none(), inner, max_size=3)
+    | st.sets(st.integers() | st.text(max_size=1), max_size=3),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@given(FACTS)
+def test_facts_are_plain_or_refused(fact):
+    """Whatever a dataset says of itself can be written and read back, or is refused."""
+    try:
+        plain = facts_of(replace(SQUARES, facts={"fact": fact}))
+    except DataError:
+        return
+
+    text = json.dumps(plain, allow_nan=False, ensure_ascii=False)
+    assert json.loads(text.encode()) == plain
+
+
+def test_numbers_of_numpy_and_paths_go_on_record():
+    """Facts that JSON has no text for, but that have a plain form, are stored in that."""
+    counts = {"train": np.int64(60), "validation": np.int64(30)}
+    said = {"name": "squares", "digest": Path("a/b"), "counts": counts, "mean": np.float64(0.5)}
+    outcome = trained(small_case(epochs=1), lambda seed: replace(SQUARES, facts=said))
+
+    assert outcome.dataset == json.loads(json.dumps(dict(outcome.dataset)))
+    assert outcome.dataset["counts"] == {"train": 60, "validation": 30}
+    assert outcome.run.data["digest"] == "a/b"
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from pytest_amlnn import store, training
+from pytest_amlnn.data import facts_of
 from pytest_amlnn.device import resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
@@ -59,7 +60,7 @@ def is_stored(job: Job, seed: int) -> bool:
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
         new = initial_run(job, seed, resolve(job.device))
-        now = {"schema": new.schema, **identity_of(new, job.data(seed).facts)}
+        now = {"schema": new.schema, **identity_of(new, facts_of(job.data(seed)))}
         then = {"schema": run.schema, **identity_of(run, run.data)}
         store.refuse_unless_same(file, then, now)
         store.forget(job.out, job.id, seed)  # a kill may have come before
