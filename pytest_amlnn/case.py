@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_amlnn.data import Source
 from pytest_amlnn.fields import NAME, Bound, check_field, check_fields
+from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.tasks import Task
 
@@ -47,6 +48,8 @@ class Training:
         check_field(of, "recipe", self.recipe, Recipe)
         check_field(of, "task", self.task, Any, TASK)
         check_field(of, "data", self.data, Source, SOURCE)
+        for name, kind in (("metrics", Metric), ("columns", Metric | Paired)):
+            check_field(of, f"task.{name}", getattr(self.task, name, None), tuple[kind, ...])
 
 
 BUILDER: Bound = (

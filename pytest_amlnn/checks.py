@@ -38,8 +38,9 @@ def check_splits(splits: Splits) -> None:
     """
     lacking = [name for name in (*SPLITS, "facts") if not hasattr(splits, name)]
     if lacking:
+        kind = "None" if splits is None else f"a {type(splits).__name__}"
         raise DataError(
-            f"the data are {shown(splits)}, without {' and '.join(lacking)}; needs three splits"
+            f"the data are {kind}, without {', '.join(lacking)}; needs three splits"
             " and facts, as Pictures, Series and Examples have them"
         )
     for name in SPLITS:
@@ -53,8 +54,9 @@ def check_split(name: str, split: Split) -> None:
     """Refuse a split whose parts do not fit together; `name` is for the message."""
     lacking = [part for part in PARTS if not hasattr(split, part)]
     if lacking:
+        kind = "None" if split is None else f"a {type(split).__name__}"
         raise DataError(
-            f"{name} split: it is {shown(split)}, without {' and '.join(lacking)}; needs a"
+            f"{name} split: it is {kind}, without {', '.join(lacking)}; needs a"
             " Split(inputs=..., rows=..., targets=..., names=...)"
         )
     for part in ("inputs", "rows", "targets"):

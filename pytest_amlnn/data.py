@@ -170,7 +170,7 @@ class Source:
         check_field(of, "name", self.name, str, NAME)
         for name in ("open", "missing"):
             check_field(of, name, getattr(self, name), Callable | None, FUNCTION)
-        check_field(of, "arguments", self.arguments, Mapping[str, Any])
+        check_field(of, "arguments", self.arguments, Mapping[str, object])
         for name in ("seeded", "placed"):
             check_field(of, name, getattr(self, name), bool)
         check_field(of, "place", self.place, str | None)

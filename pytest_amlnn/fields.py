@@ -35,7 +35,9 @@ def check_field(of: str, name: str, given: Any, hint: Any, bound: Bound | None =
     typed = fits(given, hint)
     if typed and holds(given):
         return
-    also = "" if typed or not bound or words_of(hint) in needs else f", {words_of(hint)}"
+    kind = words_of(hint).removesuffix(", or None")
+    also = "" if typed or kind in needs or get_origin(hint) is tuple else f", {kind}"
+    of = " ".join(of.split())  # a name may be what is wrong
     raise ValueError(f"{of}: {name} is {shown(given)}, needs {needs}{also}{guess(given, hint)}")
 
 
@@ -63,6 +65,8 @@ def fits(given: Any, hint: Any) -> bool:
         return isinstance(given, str) and given in parts
     if origin is UnionType:
         return any(fits(given, part) for part in parts)
+    if origin is tuple and parts[-1] is ...:
+        return isinstance(given, tuple) and all(fits(entry, parts[0]) for entry in given)
     if origin is tuple:
         whole = isinstance(given, tuple) and len(given) == len(parts)
         return whole and all(map(fits, given, parts))
@@ -94,6 +98,7 @@ NAMES = {
     str: "text",
     bool: "True or False",
     NoneType: "None",
+    object: "anything",
 }
 
 
@@ -104,8 +109,10 @@ def words_of(hint: Any) -> str:
         return " or ".join(get_args(hint))
     if origin is UnionType:
         return ", or ".join(map(words_of, get_args(hint)))
-    if origin is Callable:
+    if Callable in (hint, origin):
         return "a function"
+    if origin is tuple:
+        return f"a tuple of {words_of(get_args(hint)[0])}"
     if origin is not None and issubclass(origin, Mapping):
         return f"a dict from text to {words_of(get_args(hint)[1])}"
     return NAMES.get(hint) or f"a {getattr(hint, '__name__', hint)}"
@@ -116,7 +123,7 @@ def shown(given: Any) -> str:
     try:
         text = repr(given)
     except Exception:  # such as an int of too many digits
-        return f"a {type(given).__name__}"
+        return f"one {type(given).__name__}"
     text = " ".join(text.split())
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 3]}..."
 

@@ -30,7 +30,8 @@ MEMORY = ("out of memory", "not enough memory", "allocate memory")
 """Words of torch where memory is short: then nothing is wrong with the net."""
 INSIDE = tuple(str(Path(str(module.__file__)).parent) for module in (torch, np))
 INSIDE += (str(Path(__file__).parent), "<")
-"""Where files lie that are not the user's."""
+LIBRARY = str(Path(random.__file__).parent)
+"""Where files lie that are not the user's: packages, and Python's own."""
 
 
 # errors
@@ -44,27 +45,37 @@ def explained(what: str, given: str = "") -> Iterator[None]:
     except (CaseError, DataError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines() or ["no words"]
         if any(words in str(error).lower() for words in MEMORY):
             raise
-        frames = [(f.f_code, number) for f, number in walk_tb(error.__traceback__)]
-        own = [pair for pair in frames if not pair[0].co_filename.startswith(INSIDE)]
-        place = ""
-        if own and "contextlib" not in own[-1][0].co_filename:
-            code, number = own[-1]
-            place = f", at {Path(code.co_filename).name}:{number} in {code.co_name}"
         said = f" (given {given})" if given else ""
+        (line, *_) = str(error).strip().splitlines() or ["it does not say why"]
         raise CaseError(
-            f"{what} failed{place}{said}: {type(error).__name__}: {lines[0]}"
+            f"{what} failed{place_of(error)}{said}: {type(error).__name__}: {line}"
         ) from error
 
 
-def described(batch: Batch) -> str:
-    """Say what a net is given, for so many examples n."""
-    inputs, targets = (
-        f"{dtype_of(part)} ({', '.join(['n', *map(str, part.shape[1:])])})" for part in batch
-    )
-    return f"inputs {inputs}, targets {targets}, on {batch[0].device}"
+def place_of(error: Exception) -> str:
+    """Return the line of the user's own code that an error came from, if there is one."""
+    own = [
+        f", at {Path(frame.f_code.co_filename).name}:{line} in {frame.f_code.co_name}"
+        for frame, line in walk_tb(error.__traceback__)
+        if not is_inside(frame.f_code.co_filename)
+    ]
+    return own[-1] if own else ""
+
+
+def is_inside(file: str) -> bool:
+    """Return whether a file is of torch, numpy, this package or Python's own library."""
+    own = file.startswith(LIBRARY) and "site-packages" not in file
+    return own or file.startswith(INSIDE)
+
+
+def described(net: nn.Module, batch: Batch) -> str:
+    """Say what a net is given, and what its weights are where that is unusual."""
+    inputs, targets = (f"{dtype_of(part)} {(*part.shape,)}" for part in batch)
+    kinds = sorted({dtype_of(p) for p in net.parameters()} - {"float32"})
+    weights = f", its weights {' and '.join(kinds)}" if kinds else ""
+    return f"inputs {inputs}, targets {targets}, on {batch[0].device}{weights}"
 
 
 def dtype_of(value: Tensor) -> str:
@@ -112,6 +123,8 @@ def build_once(build: Callable[[], Any], seed: int, inputs: Tensor) -> nn.Module
     if not isinstance(net, nn.Module):
         raise CaseError(f"build returned {kind_of(net)}, needs a torch.nn.Module")
     materialise(net, inputs)
+    if any(value.is_meta for value in [*net.parameters(), *net.buffers()]):
+        raise CaseError(f"{type(net).__name__} lies on meta, where weights have no values")
     if not trainable(net):
         raise CaseError(
             f"{type(net).__name__} has no weights to train: it needs parameters that require"
@@ -186,21 +199,21 @@ def same(one: Any, other: Any) -> bool:
 @contextmanager
 def preserved(net: nn.Module) -> Iterator[None]:
     """Put back what a forward pass changes of a net: its mode, buffers and attributes."""
-    tables = ("_parameters", "_buffers", "_modules")
-    kept = [
-        (module, dict(vars(module)), {name: dict(vars(module)[name]) for name in tables})
-        for module in net.modules()
-    ]
+    kept = []
+    for module in net.modules():
+        attributes = dict(vars(module))
+        inside = {name: dict(held) for name, held in attributes.items() if type(held) is dict}
+        kept.append((module, attributes, inside))
     values = [(buffer, buffer.clone()) for buffer in net.buffers()]
     try:
         yield
     finally:
-        for module, attributes, held in kept:
+        for module, attributes, inside in kept:
             vars(module).clear()
             vars(module).update(attributes)
-            for name, table in held.items():
+            for name, held in inside.items():  # such as parameters, buffers and hooks
                 attributes[name].clear()
-                attributes[name].update(table)
+                attributes[name].update(held)
         with torch.no_grad():
             for buffer, value in values:
                 buffer.copy_(value)
@@ -219,7 +232,7 @@ def try_training(
     """
     inputs, targets = batch
     names = {*net.state_dict()}
-    with preserved(net), explained("the first forward pass", described(batch)):
+    with preserved(net), explained("the first forward pass", described(net, batch)):
         net.train()
         outputs = net(inputs)
         made = {*net.state_dict()} - names
@@ -237,13 +250,15 @@ def check_outputs(name: str, outputs: Any, count: int, shape: tuple[int, ...] | 
     wanted = "" if shape is None else f" of floats ({', '.join(['n', *map(str, shape)])})"
     if not isinstance(outputs, Tensor):
         raise CaseError(
-            f"{name} returned {kind_of(outputs)} in training; needs one tensor{wanted}"
+            f"{name} returned {kind_of(outputs)} in training; needs one tensor{wanted}:"
+            " return nothing else"
         )
     if shape is not None and (
         outputs.shape != (count, *shape) or not outputs.is_floating_point()
     ):
+        found = f"{dtype_of(outputs)} {(*outputs.shape,)}"
         raise CaseError(
-            f"{name} returned {dtype_of(outputs)} {(*outputs.shape,)} for {count} examples; needs"
+            f"{name} returned {found} for {count} examples; needs"
             f" a tensor{wanted}{remedy_for(outputs, count, shape)}"
         )
     if not outputs.requires_grad:
@@ -269,4 +284,5 @@ def remedy_for(outputs: Tensor, count: int, shape: tuple[int, ...]) -> str:
     """Say how outputs of another shape become what is needed, where it is plain."""
     if outputs.numel() == count * shape[0] and outputs.shape[:1] == (count,):
         return f": outputs.reshape(-1, {shape[0]})"
-    return "; the builder is called with that number" if len(outputs.shape) == 2 else ""
+    wide = outputs.shape[:1] == (count,) and outputs.ndim == 2
+    return "; the builder is called with that number" if wide else ""

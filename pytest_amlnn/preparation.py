@@ -67,7 +67,8 @@ class Setup:
     @property
     def given(self) -> str:
         """What its net is given, in words."""
-        return described(self.training.batch(torch.arange(1)))
+        first = torch.arange(min(2, self.training.count))
+        return described(self.state.net, self.training.batch(first))
 
     def over(self, recipe: Recipe) -> str:
         """Say why training is over; nothing as long as it goes on."""

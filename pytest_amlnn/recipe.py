@@ -83,7 +83,7 @@ RECIPE_BOUNDS: dict[str, Bound] = {
     "layer_decay": some("layer_decay"),
     "clip_norm": ("above 0, or None", lambda value: value is None or value > 0),
     "threads": between(1, MOST_THREADS),
-    "transforms": ("Transforms, as in Transforms(resolution=64)", lambda value: True),
+    "transforms": ("a Transforms, as in Transforms(resolution=64)", lambda value: True),
 }
 
 

@@ -81,13 +81,16 @@ def check_units(splits: Series) -> None:
     """Refuse a center and a scale that nothing can be normalised by, and a wrong error."""
     lacking = [field.name for field in fields(Series) if not hasattr(splits, field.name)]
     if lacking:
-        raise DataError(f"the data have no {' and no '.join(lacking)}; needs a Series")
+        raise DataError(f"the data have no {', '.join(lacking)}; needs a Series")
     center, scale, naive = map(without_numpy, (splits.center, splits.scale, splits.naive_error))
     if not (is_number(center, float) and is_number(scale, float) and scale > 0):
-        alike = "; a constant series has none: give 1.0" if scale == 0 else ""
+        place, most = largest(windows_of(splits.train))
+        why = f"; the largest value is {most:.6g}, in row {int(splits.train.rows[place])}"
+        if is_number(scale, float) and scale == 0:
+            why = "; a constant series has none: give 1.0"
         raise DataError(
             f"series: center is {shown(center)}, scale {shown(scale)}; needs the mean and"
-            f" the standard deviation of the training points, finite and above 0{alike}"
+            f" the standard deviation of the training points, finite and above 0{why}"
         )
     if naive is not None and not (is_number(naive, float) and naive >= 0):
         raise DataError(f"series: naive_error is {shown(naive)}, needs 0 or more, or None")
