@@ -130,7 +130,8 @@ def feed_of(name: str, splits: Any, task: Task, recipe: Recipe, device: torch.de
     try:
         return task.feed(getattr(splits, name), splits, recipe, device)
     except (TypeError, ValueError) as error:
-        raise DataError(f"{name} split: no batches can be made of it: {error}") from error
+        (line, *_) = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"{name} split: no batches can be made of it: {line}") from error
 
 
 def facts_of_task(splits: Any, task: Task) -> tuple[dict[str, Any], dict[str, float]]:

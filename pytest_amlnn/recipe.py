@@ -33,6 +33,11 @@ def some(name: str) -> Bound:
     return f"0 < {name} <= 1", lambda value: 0 < value <= 1
 
 
+BETA: Bound = (
+    # torch draws nothing from less
+    "0 or more: 0, or 0.01 or more, at most 1000",
+    lambda value: value == 0 or 0.01 <= value <= 1000,
+)
 THREE = "three finite numbers, as (0.5, 0.5, 0.5)"
 TRANSFORMS_BOUNDS: dict[str, Bound] = {
     "resolution": between(1, MOST_PIXELS),
@@ -45,7 +50,7 @@ TRANSFORMS_BOUNDS: dict[str, Bound] = {
         lambda values: min(values) >= LEAST_DEVIATION,
     ),
     "crop": some("crop"),
-    **{name: between(0, 1000) for name in ("mixup", "cutmix")},
+    **dict.fromkeys(("mixup", "cutmix"), BETA),
     "shift": between(0, MOST_PIXELS),
 }
 
