@@ -209,6 +209,7 @@ POSSIBLE = {
 }
 
 
+@pytest.mark.slow
 @given(st.fixed_dictionaries({}, optional=POSSIBLE))
 @settings(max_examples=25)
 def test_recipe_that_is_taken_is_trained_with(changes):
