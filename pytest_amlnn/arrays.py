@@ -51,7 +51,8 @@ def some_rows(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return a few rows from all over a split, so that no memory map is read as a whole."""
     import numpy as np
 
-    return rows[np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows))).astype(int)]
+    places = np.linspace(0, len(rows) - 1, min(LOOKED_AT, len(rows)))
+    return np.asarray(rows[places.astype(int)])
 
 
 def for_torch(values: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -48,8 +48,9 @@ class Training:
         check_field(of, "recipe", self.recipe, Recipe)
         check_field(of, "task", self.task, Any, TASK)
         check_field(of, "data", self.data, Source, SOURCE)
-        for name, kind in (("metrics", Metric), ("columns", Metric | Paired)):
-            check_field(of, f"task.{name}", getattr(self.task, name, None), tuple[kind, ...])
+        for name in ("metrics", "columns"):
+            found = getattr(self.task, name, None)
+            check_field(of, f"task.{name}", found, tuple[Metric | Paired, ...])
 
 
 BUILDER: Bound = (
@@ -80,7 +81,8 @@ class Case:
     """The text between the brackets of the case id."""
     family: str
     """What `test_<family>` benchmarks select: `cnn`, `rnn`, or one of your own."""
-    profile: Profile = "quick"
+    profile: str = "quick"
+    """One of the words of `Profile`."""
     variant: str = ""
     """What tells it from the case with the same model, start and size."""
     repeats: int = 3
@@ -103,6 +105,7 @@ class Case:
     def __post_init__(self) -> None:
         """Refuse what can be neither listed nor recorded."""
         check_fields(self, f"case {self.label}", CASE_BOUNDS)
+        check_field(f"case {self.label}", "profile", self.profile, Profile)
 
     @property
     def cost(self) -> float:

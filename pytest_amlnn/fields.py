@@ -23,7 +23,7 @@ def check_fields(value: Any, of: str, bounds: Mapping[str, Bound]) -> None:
 
     `of` says in the message whose field it is. Numbers of numpy become Python's.
     """
-    for name, hint in hints_of(type(value)).items():
+    for name, hint in hints_of(value.__class__).items():
         given = without_numpy(getattr(value, name))
         object.__setattr__(value, name, given)  # frozen, but not handed out yet
         check_field(of, name, given, hint, bounds.get(name))

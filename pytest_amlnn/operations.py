@@ -46,4 +46,4 @@ def operations(compute: Callable[[], object], net: nn.Module) -> int | None:
                 compute()
         except Exception:  # whatever the net does: training says what is wrong with it
             return None
-    return count.get_total_flops()
+    return int(count.get_total_flops())
