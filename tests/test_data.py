@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pictures_on_disk import original, write
 from small_cases import line_case, small_case, squares, trained
+from small_runs import small_run
 from torch import nn
 
 import amlnn_models
@@ -32,6 +33,7 @@ from pytest_amlnn import (
     DataError,
     Examples,
     Pictures,
+    Result,
     Series,
     Source,
     Split,
@@ -628,6 +630,14 @@ def test_facts_are_plain_or_refused(fact):
 
     text = json.dumps(plain, allow_nan=False, ensure_ascii=False)
     assert json.loads(text.encode()) == plain
+
+
+@pytest.mark.parametrize("counts", [None, 3, [], {}, {"train": 60}, {"test": None}])
+def test_result_survives_whatever_a_dataset_counted(counts):
+    """Without the number of test examples an accuracy has a mean, and no interval of its own."""
+    result = Result(id="test_small[linear]", runs=(small_run(data={"counts": counts}),))
+
+    assert result.metrics["test_accuracy"].mean == 0.75
 
 
 def test_numbers_of_numpy_and_paths_go_on_record():
