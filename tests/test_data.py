@@ -634,7 +634,7 @@ def test_facts_are_plain_or_refused(fact):
 
 @pytest.mark.parametrize("counts", [None, 3, [], {}, {"train": 60}, {"test": None}])
 def test_result_survives_whatever_a_dataset_counted(counts):
-    """Without the number of test examples an accuracy has a mean, and no interval of its own."""
+    """Without the number of test examples an accuracy has a mean, and no interval."""
     result = Result(id="test_small[linear]", runs=(small_run(data={"counts": counts}),))
 
     assert result.metrics["test_accuracy"].mean == 0.75
