@@ -37,7 +37,9 @@ def check_field(of: str, name: str, given: Any, hint: Any, bound: Bound | None =
         return
     kind = words_of(hint).removesuffix(", or None")
     also = "" if typed or kind in needs or get_origin(hint) is tuple else f", {kind}"
-    of = " ".join(of.split())  # a name may be what is wrong
+    if not of.isprintable():  # a name may be what is wrong
+        of = shown(of)[1:-1]
+    of = of.strip()
     raise ValueError(f"{of}: {name} is {shown(given)}, needs {needs}{also}{guess(given, hint)}")
 
 

@@ -231,7 +231,7 @@ FIELDS = {
     ),
     "repeats as bool": ({"repeats": True}, "case linear: repeats is True"),
     "no label": ({"label": "", "model": "m"}, "case: label is '', needs text without line"),
-    "lines": ({"label": "a\nb", "model": "m"}, "case a b: label is 'a\\\\nb', needs text"),
+    "lines": ({"label": "a\nb", "model": "m"}, "case a.+nb: label is 'a\\\\nb', needs text"),
     "label of another type": ({"label": 3, "model": "m"}, "case 3: label is 3, needs text"),
     "no family": ({"family": ""}, "case linear: family is ''"),
     "profile": ({"profile": "quik"}, "case linear: profile is 'quik', .*did you mean 'quick'"),
