@@ -7,15 +7,22 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_amlnn.data import Source, name_of
+from pytest_amlnn.fields import NAME, Bound, check_field, check_fields
+from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe
+from pytest_amlnn.tasks import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from pytest_amlnn.tasks import Task
+Profile = Literal["quick", "seed", "full"]
+
+
+class CaseError(Exception):
+    """A case that cannot be trained; the message says what of its net to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,36 @@ class Training:
             f" epochs={self.recipe.epochs})"
         )
 
+    def __post_init__(self) -> None:
+        """Refuse what can be neither trained nor recorded."""
+        of = f"training {self.model}"
+        for name in ("model", "start"):
+            check_field(of, name, getattr(self, name), str, NAME)
+        check_field(of, "build", self.build, Any, BUILDER)
+        check_field(of, "recipe", self.recipe, Recipe)
+        check_field(of, "task", self.task, Any, TASK)
+        check_field(of, "data", self.data, Source, SOURCE)
+        for name in ("metrics", "columns"):
+            found = getattr(self.task, name, None)
+            check_field(of, f"task.{name}", found, tuple[Metric | Paired, ...])
+
+
+BUILDER: Bound = (
+    "a function that builds a new net with so many outputs, as build(10)",
+    # a net can be called as well, and would be trained on by every seed
+    lambda build: callable(build) and (isinstance(build, type) or not is_net(build)),
+)
+TASK: Bound = (
+    "an object of a class that derives from Task, as CLASSIFICATION, and not the class",
+    lambda task: Task in type(task).__mro__,
+)
+SOURCE: Bound = ("a Source, as in Source(name='digits', open=splits)", lambda data: True)
+
+
+def is_net(value: object) -> bool:
+    """Return whether a value is a net of torch, which is not imported for that."""
+    return any(kind.__module__ == "torch.nn.modules.module" for kind in type(value).__mro__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -53,6 +90,7 @@ class Case:
     family: str
     """What `test_<family>` benchmarks select: `cnn`, `rnn`, or one of your own."""
     profile: str = "quick"
+    """One of the words of `Profile`."""
     variant: str = ""
     """What tells it from the case with the same model, start and size."""
     repeats: int = 3
@@ -72,6 +110,11 @@ class Case:
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
 
+    def __post_init__(self) -> None:
+        """Refuse what can be neither listed nor recorded."""
+        check_fields(self, f"case {self.label}", CASE_BOUNDS)
+        check_field(f"case {self.label}", "profile", self.profile, Profile)
+
     @property
     def cost(self) -> float:
         """Operations of all forward passes that the budget allows for."""
@@ -88,6 +131,13 @@ class Case:
     def __repr__(self) -> str:
         """Return family, profile and label: histories of tests tell parameters by this text."""
         return f"{type(self).__qualname__}({self.family}, {self.profile}, {self.label!r})"
+
+
+CASE_BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("label", "family"), NAME),
+    **{name: ("1 or more", lambda count: count >= 1) for name in ("size", "repeats")},
+    "flops": ("0 or more", lambda count: count >= 0),
+}
 
 
 def discover(package: ModuleType) -> list[Case]:

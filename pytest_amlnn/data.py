@@ -1,20 +1,24 @@
-"""The examples of a case, where they come from, and the check before they are trained on."""
+"""The examples of a case, what they say of themselves, and where they come from."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_amlnn.facts import plain_facts
+from pytest_amlnn.fields import NAME, Bound, check_field
+
 if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes a while
     import numpy as np
     import numpy.typing as npt
+
+
+SPLITS = ("train", "validation", "test")
 
 
 class DataError(Exception):
@@ -173,6 +177,17 @@ class Source:
     """A function like `open`, without the seed: says why the data are not on this machine, and
     which command gets them; None where they are."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be opened or recorded."""
+        of = f"source {self.name}"
+        check_field(of, "name", self.name, str, NAME)
+        for name in ("open", "missing"):
+            check_field(of, name, getattr(self, name), Callable | None, FUNCTION)
+        check_field(of, "arguments", self.arguments, Mapping[str, object])
+        for name in ("seeded", "placed"):
+            check_field(of, name, getattr(self, name), bool)
+        check_field(of, "place", self.place, str | None)
+
     def __call__(self, seed: int) -> Any:
         """Return the splits that a run with this seed is trained on; raises DataError."""
         if self.open is None:
@@ -204,71 +219,12 @@ class Source:
         return f"{type(self).__qualname__}({self.name!r}{opens}{arguments})"
 
 
-# checks
+FUNCTION: Bound = ("a function, and not what it gives, or None", lambda function: True)
 
 
-def check_splits(splits: Splits) -> None:
-    """Refuse splits that nothing can be trained on, whatever the task.
-
-    Raises DataError with split, row and remedy: for an empty split, lengths that do not agree,
-    rows outside of the inputs, names that are there twice, numbers that are not finite, and
-    facts that JSON cannot hold.
-    """
-    for name in ("train", "validation", "test"):
-        check_split(name, getattr(splits, name))
+def facts_of(splits: Splits) -> dict[str, Any]:
+    """Return what a dataset says of itself as plain data; DataError where JSON has no text."""
     try:
-        json.dumps(dict(splits.facts), allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise DataError(
-            f"facts of the dataset cannot be stored as JSON: {error}; use text, bool, int,"
-            " finite float, and lists and dicts of these"
-        ) from error
-
-
-def check_split(name: str, split: Split) -> None:
-    """Refuse a split whose parts do not fit together; `name` is for the message."""
-    import numpy as np
-
-    for part in ("inputs", "rows", "targets"):
-        if not isinstance(getattr(split, part), np.ndarray):
-            kind = type(getattr(split, part)).__name__
-            raise DataError(f"{name} split: {part} are a {kind}, needs a numpy array")
-    count = len(split.rows)
-    if not count:
-        raise DataError(f"{name} split: it has no examples")
-    for part in ("targets", "names"):
-        if len(getattr(split, part)) != count:
-            raise DataError(
-                f"{name} split: it has {count} rows and {len(getattr(split, part))} of {part};"
-                " it needs one for each row"
-            )
-    if not all(isinstance(text, str) for text in split.names):
-        raise DataError(f"{name} split: names are not all text; use strings")
-    if split.rows.dtype.kind not in "iu":
-        raise DataError(f"{name} split: rows are {split.rows.dtype}, needs integers")
-    last = len(split.inputs) - 1
-    for row in (split.rows.min(), split.rows.max()):
-        if not 0 <= row <= last:
-            raise DataError(f"{name} split: row {row} is none of the inputs' rows, 0 to {last}")
-    if len({*split.names}) < count:
-        ((twice, _),) = Counter(split.names).most_common(1)
-        raise DataError(f"{name} split: two examples are named {twice}; names must differ")
-    if split.inputs.dtype.kind in "fc":  # others, such as a memory map's bytes, are not read
-        check_finite(name, "inputs", split.inputs[split.rows], split.rows)
-    if split.targets.dtype.kind in "fc":
-        check_finite(name, "targets", split.targets, split.rows)
-
-
-def check_finite(
-    name: str, part: str, values: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]
-) -> None:
-    """Refuse NaN and infinity in what a split's rows hold, naming the first row."""
-    import numpy as np
-
-    finite = np.isfinite(values).reshape(len(values), -1).all(1)
-    if not finite.all():
-        row = int(rows[np.flatnonzero(~finite)[0]])
-        raise DataError(
-            f"{name} split: {part} of row {row} hold a value that is no finite number; remove"
-            " or fill it"
-        )
+        return plain_facts(splits.facts)
+    except ValueError as error:
+        raise DataError(f"facts of the dataset cannot be stored as JSON: {error}") from error

@@ -240,3 +240,22 @@ def calibrate(device: torch.device) -> float:
         net.bias.grad.sum().item()  # the number is not there before the device is done
         seconds.append(perf_counter() - start)
     return median(seconds)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that there is no memory left, on whatever device."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(
+        words in str(error) for words in NO_MEMORY_LEFT
+    )
+
+
+NO_MEMORY_LEFT = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+)
+"""What torch says where it has no error of a class of its own."""

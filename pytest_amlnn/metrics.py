@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_amlnn.fields import NAME, Bound, check_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
@@ -39,6 +41,10 @@ class Metric:
     sentence: str = ""
     """What it means, for the notes below the tables."""
 
+    def __post_init__(self) -> None:
+        """Refuse what no report can show."""
+        check_fields(self, f"metric {self.name}", BOUNDS)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Paired:
@@ -61,6 +67,24 @@ class Paired:
     optional: bool = False
     """Blank where a run lacks either."""
     sentence: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no report can show."""
+        check_fields(self, f"column {self.head}", BOUNDS)
+
+
+def shows_numbers(text: str) -> bool:
+    """Return whether a format shows one number."""
+    try:
+        return text.format(1.5) != text
+    except Exception:  # str.format has many
+        return False
+
+
+BOUNDS: dict[str, Bound] = {
+    **dict.fromkeys(("name", "metric", "other"), NAME),
+    "format": ("a format of one number, as {:.3f}", shows_numbers),
+}
 
 
 Column = Metric | Paired

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pytest_amlnn import plans
+from pytest_amlnn.case import Profile
 
-PROFILES = ("quick", "seed", "full")
+PROFILES: tuple[str, ...] = get_args(Profile)
 LARGEST = 2**31
 """Seeds that follow the first one must still be seeds: numpy's end at 2**32."""
 GATES = ("off", "report", "enforce")

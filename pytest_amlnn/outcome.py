@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from pytest_amlnn.case import Case
-from pytest_amlnn.data import Data
-from pytest_amlnn.device import Clock, deterministic, draw_from, peak_memory
-from pytest_amlnn.preparation import Setup
+from pytest_amlnn.data import SPLITS, Data, facts_of
+from pytest_amlnn.device import Clock, deterministic, draw_from, is_out_of_memory, peak_memory
+from pytest_amlnn.nets import explained
+from pytest_amlnn.preparation import Setup, facts_of_task
 from pytest_amlnn.result import FINISHED, Epoch, Run, best_epoch, diverged, stop_reason
 from pytest_amlnn.state import State
 from pytest_amlnn.steps import evaluate, seed_of
@@ -41,7 +42,8 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         if epochs and not diverged(epochs):
             state.net.load_state_dict(state.best)
             score = task.score("test", splits, recipe)
-            (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
+            with explained("the test", setup.given):
+                (scored,) = evaluate([state.net], [setup.testing], [score], recipe)
     metrics: dict[str, Any] = {**setup.size, **state.start}
     complaint = setup.state.implausible if not epochs else ""
     if scored is not None:
@@ -57,17 +59,17 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         epochs=tuple(epochs),
         best_epoch=best_epoch(epochs),
         metrics=metrics,
-        baselines={name: float(value) for name, value in task.baselines(splits).items()},
+        baselines=setup.baselines,
         parts=state.spent.parts,
-        data=task.facts(splits) | {"counts": counts_of(splits)},
+        data={**setup.said, "counts": counts_of(splits)},
     )
     answers = scored.answers if scored else {}
-    return Outcome(run=run, dataset=splits.facts, answers=answers, names=splits.test.names)
+    return Outcome(run=run, dataset=setup.dataset, answers=answers, names=splits.test.names)
 
 
 def counts_of(splits: Any) -> dict[str, int]:
     """Return how many examples each split has."""
-    return {name: len(getattr(splits, name)) for name in ("train", "validation", "test")}
+    return {name: len(getattr(splits, name)) for name in SPLITS}
 
 
 def scores_of_best(epochs: Sequence[Epoch], metrics: Sequence[Any]) -> dict[str, float]:
@@ -100,25 +102,6 @@ def peak(state: State, device: torch.device) -> int | None:
 # memory
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error says that there is no memory left, on whatever device."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(
-        words in str(error) for words in NO_MEMORY_LEFT
-    )
-
-
-NO_MEMORY_LEFT = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "DefaultCPUAllocator: not enough memory",
-    "MPS backend out of memory",
-    "CUDA error: out of memory",
-    *("CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
-)
-"""What torch says where it has no error of a class of its own."""
-
-
 def out_of_memory(
     case: Case, data: Data, run: Run, device: torch.device, words: str
 ) -> Outcome:
@@ -134,22 +117,23 @@ def out_of_memory(
     try:
         with deterministic(device, recipe.threads):
             splits = open_data(data, run.seed)
-            facts, baselines = task.facts(splits), task.baselines(splits)
+            said, baselines = facts_of_task(splits, task)
+            dataset = facts_of(splits)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
         return Outcome(run=ended, dataset=run.data)  # the data are what is too large
-    return Outcome(run=replace(ended, data=facts, baselines=baselines), dataset=splits.facts)
+    facts = {**said, "counts": counts_of(splits)}
+    return Outcome(run=replace(ended, data=facts, baselines=baselines), dataset=dataset)
 
 
 # data
 
 
-def facts_of(case: Case, data: Data, seed: int, device: torch.device) -> Mapping[str, object]:
+def facts_of_data(case: Case, data: Data, seed: int, device: torch.device) -> dict[str, Any]:
     """Return what the data of a run say of themselves."""
     with deterministic(device, case.training.recipe.threads):
-        facts: Mapping[str, object] = open_data(data, seed).facts
-    return facts
+        return facts_of(open_data(data, seed))
 
 
 def open_data(data: Data, seed: int) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn import limits, plans
-from pytest_amlnn.case import Case
+from pytest_amlnn.case import Case, CaseError
 from pytest_amlnn.collection import case_of, is_complete, trains
 from pytest_amlnn.command_line import is_asking, workerinput
 from pytest_amlnn.data import DataError
@@ -25,7 +25,15 @@ from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
 from pytest_amlnn.store import StoreError
 
 OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")
-ERRORS = (OptionError, StoreError, DiskError, limits.GateError, DataError, IdentityError)
+ERRORS = (
+    OptionError,
+    StoreError,
+    DiskError,
+    limits.GateError,
+    DataError,
+    CaseError,
+    IdentityError,
+)
 """Those whose message is all that a user needs."""
 
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_amlnn.case import Case
 from pytest_amlnn.checkpoint import load
-from pytest_amlnn.data import Data, DataError, Weights
-from pytest_amlnn.device import Clock, Spent, draw_from
+from pytest_amlnn.data import SPLITS, Data, DataError, Weights, facts_of
+from pytest_amlnn.device import Clock, Spent
+from pytest_amlnn.facts import plain_facts
 from pytest_amlnn.graphs import capture_training_pass
 from pytest_amlnn.identity import identity_of
+from pytest_amlnn.nets import build_net, described, explained, try_training
+from pytest_amlnn.operations import size_of
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import Run, stop_reason
 from pytest_amlnn.state import State, average_of, optimizer_of
 from pytest_amlnn.steps import (
     EVALUATION_BATCH,
-    Batch,
     Feed,
     evaluate,
     norms_of,
@@ -31,7 +33,7 @@ from pytest_amlnn.steps import (
     seed_of,
     steps_in_epoch,
 )
-from pytest_amlnn.tasks import Scored
+from pytest_amlnn.tasks import Scored, Task
 
 LEAST_DEVIATION = 1e-6
 """Of a channel's outputs, below which there is nothing to scale."""
@@ -47,15 +49,27 @@ class Setup:
     validation: Feed
     testing: Feed
     state: State
-    size: Mapping[str, int]
+    size: Mapping[str, int | None]
     """Parameters, and operations of an example."""
+    said: Mapping[str, Any]
+    """What the record says of the data: as plain data, like all that follows."""
+    dataset: Mapping[str, Any]
+    """What the dataset says of itself."""
+    baselines: Mapping[str, float]
+    """What follows from the data alone."""
     place: Path | None
     """Folder of its checkpoints."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """What its numbers follow from."""
-        return identity_of(self.run, self.splits.facts)
+        return identity_of(self.run, self.dataset)
+
+    @property
+    def given(self) -> str:
+        """What its net is given, in words."""
+        first = torch.arange(min(2, self.training.count))
+        return described(self.state.net, self.training.batch(first))
 
     def over(self, recipe: Recipe) -> str:
         """Say why training is over; nothing as long as it goes on."""
@@ -78,13 +92,15 @@ def set_up(
         splits = data(run.seed)
         task.check(splits, recipe)
         check_steps(len(splits.train), recipe)
-        feeds = [
-            task.feed(split, splits, recipe, device)
-            for split in (splits.train, splits.validation, splits.test)
-        ]
+        feeds = [feed_of(name, splits, task, recipe, device) for name in SPLITS]
+        said, baselines = facts_of_task(splits, task)
+        first = feeds[0].batch(torch.arange(min(2, recipe.batch_size, feeds[0].count)))
     with clock.part("build", spent):
-        state = fresh_state(case, splits, run.seed, device, weights, spent)
-        size = size_of(state.net, feeds[0].batch(torch.arange(1)))
+        state = fresh_state(case, splits, run.seed, first[0], weights, spent)
+        size = size_of(state.net, first[0][:1])
+        loss = partial(task.loss, recipe=recipe)
+        with precise(device, recipe):
+            try_training(state.net, first, task.output_shape(splits), loss)
     setup = Setup(
         run=run,
         splits=splits,
@@ -93,6 +109,9 @@ def set_up(
         testing=feeds[2],
         state=state,
         size=size,
+        said=said,
+        dataset=facts_of(splits),
+        baselines=baselines,
         place=place,
     )
     with clock.part("checkpoint", spent):
@@ -105,6 +124,25 @@ def set_up(
             inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
             state.forward = capture_training_pass(state.net, inputs)
     return setup
+
+
+def feed_of(name: str, splits: Any, task: Task, recipe: Recipe, device: torch.device) -> Feed:
+    """Return what gives batches of a split; DataError, in words, where there is nothing."""
+    try:
+        return task.feed(getattr(splits, name), splits, recipe, device)
+    except (TypeError, ValueError) as error:
+        (line, *_) = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"{name} split: no batches can be made of it: {line}") from error
+
+
+def facts_of_task(splits: Any, task: Task) -> tuple[dict[str, Any], dict[str, float]]:
+    """Return what the record says of the data, and what follows from them alone."""
+    try:
+        return plain_facts(task.facts(splits)), {
+            name: float(value) for name, value in task.baselines(splits).items()
+        }
+    except (TypeError, ValueError) as error:
+        raise DataError(f"the task's facts or baselines cannot be stored: {error}") from error
 
 
 def check_steps(examples: int, recipe: Recipe) -> None:
@@ -120,28 +158,32 @@ def fresh_state(
     case: Case,
     splits: Any,
     seed: int,
-    device: torch.device,
+    inputs: Tensor,
     weights: Weights | None,
     spent: Spent,
 ) -> State:
-    """Return a net with its first weights, and its optimizer; both follow from the seed."""
+    """Return a net with its first weights, and its optimizer; both follow from the seed.
+
+    `inputs` are two examples, on the device.
+    """
     training, recipe, task = case.training, case.training.recipe, case.training.task
-    draw_from(seed_of(seed))
     start = task.builder_arguments(splits, weights) if weights else {}
-    net = task.network(training.build(task.outputs(splits), **start), device)
-    return State(
-        net=net,
-        optimizer=optimizer_of(net, recipe),
-        average=average_of(net, recipe),
-        best=copy.deepcopy(net.state_dict()),
-        spent=spent,
-    )
+    build = partial(training.build, task.outputs(splits), **start)
+    net = task.network(build_net(build, seed_of(seed), inputs), inputs.device)
+    with explained("making the optimizer, and the copies that it averages"):
+        return State(
+            net=net,
+            optimizer=optimizer_of(net, recipe),
+            average=average_of(net, recipe),
+            best=copy.deepcopy(net.state_dict()),
+            spent=spent,
+        )
 
 
 def measure_start(setup: Setup, case: Case, clock: Clock, weights: Weights | None) -> None:
     """Scale or estimate what the recipe asks for, and evaluate trained weights."""
     recipe, state = case.training.recipe, setup.state
-    with clock.part("prepare", state.spent):
+    with clock.part("prepare", state.spent), explained("the first pass", setup.given):
         if recipe.standardise and not weights:
             standardise(state.net, setup.training, recipe)
         if recipe.refresh_norms:
@@ -154,20 +196,6 @@ def measure_start(setup: Setup, case: Case, clock: Clock, weights: Weights | Non
         state.start = {f"start_{name}": float(value) for name, value in said.items()}
     if weights.know_classes:
         state.implausible = case.training.task.implausible_start(scored, setup.splits)
-
-
-def size_of(net: nn.Module, one: Batch) -> dict[str, int]:
-    """Count parameters, and the operations of one example's forward pass.
-
-    A multiply-add counts as 2. The pass is made on torch's `meta` device, which computes
-    shapes alone: there recurrent cells are not hidden in fused kernels.
-    """
-    net.eval()
-    state = {name: value.to("meta") for name, value in net.state_dict().items()}
-    with torch.no_grad(), FlopCounterMode(display=False) as count:
-        torch.func.functional_call(net, state, one[0].to("meta"))
-    parameters = sum(p.numel() for p in net.parameters())
-    return {"parameters": parameters, "flops_per_sample": count.get_total_flops()}
 
 
 def groups_of(setups: Sequence[Setup], case: Case) -> list[list[Setup]]:
@@ -184,7 +212,8 @@ def validate(
     recipe, task = case.training.recipe, case.training.task
     scores = [task.score("validation", s.splits, recipe) for s in setups]
     nets = nets or [setup.state.evaluated for setup in setups]
-    return evaluate(nets, [setup.validation for setup in setups], scores, recipe)
+    with explained("evaluation", setups[0].given):
+        return evaluate(nets, [setup.validation for setup in setups], scores, recipe)
 
 
 # first statistics

@@ -2,57 +2,57 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from functools import cache, partial
-from operator import contains
-from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
+
+from pytest_amlnn.fields import Bound, check_fields
+
+LEAST_DEVIATION = 1e-6
+MOST_THREADS = 1024
+MOST_PIXELS = 2**14
+"""Along a side."""
 
 
-def check_field(value: Any, name: str, needs: str, holds: Callable[[Any], bool]) -> None:
-    """Raise ValueError unless a field has its declared kind of value, within its bounds."""
-    given, kinds = getattr(value, name), kinds_of(value.__class__)[name]
-    whole = isinstance(given, kinds) and (isinstance(given, bool) == (bool in kinds))
-    if not whole or not holds(given):
-        raise ValueError(f"recipe: {name} is {given!r}, needs {needs}")
+def at_least(least: float) -> Bound:
+    """Ask for so much or more."""
+    return f"{least} or more", lambda value: bool(value >= least)
 
 
-def check_words(value: Any) -> None:
-    """Raise ValueError for a field that is none of the words that it may be, or is no bool."""
-    for name, hint in hints_of(value.__class__).items():
-        if get_origin(hint) is Literal:
-            words = get_args(hint)
-            check_field(value, name, " or ".join(words), partial(contains, words))
-        elif hint is bool:
-            check_field(value, name, "True or False", lambda given: True)
+def between(least: int, most: int) -> Bound:
+    """Ask for a number within these two, themselves included."""
+    return f"{least} or more, at most {most}", lambda value: least <= value <= most
 
 
-@cache
-def hints_of(kind: Any) -> dict[str, Any]:
-    """Return the types of a dataclass's fields, those that it inherits included."""
-    return get_type_hints(kind)
+def share(name: str) -> Bound:
+    """Ask for a share of something that is not the whole of it."""
+    return f"0 <= {name} < 1", lambda value: 0 <= value < 1
 
 
-@cache
-def kinds_of(kind: Any) -> dict[str, tuple[type, ...]]:
-    """Return by field the classes that its values may have; an int is a float, too."""
-    found = {}
-    for name, hint in hints_of(kind).items():
-        parts = [type(a) for a in get_args(hint)] if get_origin(hint) is Literal else [hint]
-        if get_origin(hint) is UnionType:
-            parts = [*get_args(hint)]
-        classes = {get_origin(part) or part for part in parts}
-        found[name] = tuple(classes | ({int} if float in classes else set()))
-    return found
+def some(name: str) -> Bound:
+    """Ask for a share of something that is not nothing."""
+    return f"0 < {name} <= 1", lambda value: 0 < value <= 1
 
 
-def finite_three(values: tuple[float, ...]) -> bool:
-    """Return whether these are three finite numbers."""
-    return len(values) == 3 and all(
-        isinstance(value, int | float) and math.isfinite(value) for value in values
-    )
+BETA: Bound = (
+    # torch draws nothing from less
+    "0 or more: 0, or 0.01 or more, at most 1000",
+    lambda value: value == 0 or 0.01 <= value <= 1000,
+)
+THREE = "three finite numbers, as (0.5, 0.5, 0.5)"
+TRANSFORMS_BOUNDS: dict[str, Bound] = {
+    "resolution": between(1, MOST_PIXELS),
+    "mean": (
+        f"{THREE}, each in 0..1: divide those of pictures in 0..255 by 255",
+        lambda values: min(values) >= 0 and max(values) <= 1,
+    ),
+    "deviation": (
+        f"{THREE}, above 0: {LEAST_DEVIATION} or more",
+        lambda values: min(values) >= LEAST_DEVIATION,
+    ),
+    "crop": some("crop"),
+    **dict.fromkeys(("mixup", "cutmix"), BETA),
+    "shift": between(0, MOST_PIXELS),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,19 +78,18 @@ class Transforms:
 
     def __post_init__(self) -> None:
         """Refuse values that no picture can be transformed with."""
-        check_words(self)
-        check_field(self, "resolution", "1 or more", lambda value: value >= 1)
-        for name in ("shift", "mixup", "cutmix"):
-            check_field(self, name, "0 or more", lambda value: value >= 0)
-        check_field(self, "crop", "0 < crop <= 1", lambda value: 0 < value <= 1)
-        three = "three finite numbers, as (0.5, 0.5, 0.5)"
-        check_field(self, "mean", three, finite_three)
-        check_field(
-            self,
-            "deviation",
-            f"{three}, above 0",
-            lambda value: finite_three(value) and min(value) > 0,
-        )
+        check_fields(self, "recipe", TRANSFORMS_BOUNDS)
+
+
+RECIPE_BOUNDS: dict[str, Bound] = {
+    **{name: at_least(1) for name in ("epochs", "batch_size", "patience")},
+    **{name: at_least(0) for name in ("learning_rate", "weight_decay")},
+    **{name: share(name) for name in ("momentum", "warmup", "averaging", "label_smoothing")},
+    "layer_decay": some("layer_decay"),
+    "clip_norm": ("above 0, or None", lambda value: value is None or value > 0),
+    "threads": between(1, MOST_THREADS),
+    "transforms": ("a Transforms, as in Transforms(resolution=64)", lambda value: True),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,17 +140,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be trained with."""
-        for name in ("epochs", "batch_size", "patience", "threads"):
-            check_field(self, name, "1 or more", lambda value: value >= 1)
-        for name in ("learning_rate", "weight_decay"):
-            check_field(self, name, "0 or more", lambda value: value >= 0)
-        for name in ("momentum", "averaging", "warmup", "label_smoothing"):
-            check_field(self, name, f"0 <= {name} < 1", lambda value: 0 <= value < 1)
-        check_field(self, "layer_decay", "0 < layer_decay <= 1", lambda value: 0 < value <= 1)
-        check_field(
-            self, "clip_norm", "above 0, or None", lambda value: value is None or value > 0
-        )
-        check_words(self)
+        check_fields(self, "recipe", RECIPE_BOUNDS)
 
 
 TRANSFORMS = frozenset(field.name for field in fields(Transforms))

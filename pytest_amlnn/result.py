@@ -221,9 +221,8 @@ class Result:
 
         Runs that were trained at once have equal shares of one time: that is no spread.
         """
-        counts = [
-            c["test"] for run in self.runs if isinstance(c := run.data.get("counts"), dict)
-        ]
+        said = [run.data.get("counts") for run in self.runs]
+        counts = [c["test"] for c in said if isinstance(c, dict) and c.get("test")]
         found = spread(
             [run.value(metric.name) for run in self.runs],
             low=0.0 if metric.share or metric.positive else None,

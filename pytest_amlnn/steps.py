@@ -68,7 +68,7 @@ def steps_in_epoch(examples: int, recipe: Recipe) -> int:
 def shuffled_batches(feed: Feed, recipe: Recipe, seed: int, epoch: int) -> Iterator[Batch]:
     """Yield the training batches of one epoch; every draw follows from (seed, epoch)."""
     drawn = seed_of(seed, epoch)
-    draw_from(drawn)  # for dropout
+    draw_from(drawn)  # for dropout, and whatever else a net draws
     generator = torch.Generator().manual_seed(drawn)
     order = torch.randperm(feed.count, generator=generator)
     size = recipe.batch_size
@@ -254,7 +254,8 @@ def evaluate(
     """Return what each net's outputs for its split are worth."""
     for net in nets:
         net.eval()
-    with torch.inference_mode():
+    # not in inference mode: a tensor that a net keeps from there could not be trained with
+    with torch.no_grad():
         for batch in zip(*map(batches_in_order, feeds), strict=True):
             inputs, targets = zip(*batch, strict=True)
             with precise(inputs[0].device, recipe):

@@ -24,6 +24,7 @@ from pytest_amlnn.device import (
     reset_peak_memory,
 )
 from pytest_amlnn.identity import case_to_plain
+from pytest_amlnn.nets import explained
 from pytest_amlnn.outcome import Outcome, finish, peak
 from pytest_amlnn.preparation import Setup, groups_of, set_up, validate
 from pytest_amlnn.progress import Progress
@@ -108,7 +109,7 @@ def train_all(
             if not going:
                 break
             spent = [one.state.spent for one in going]
-            with clock.part("train", *spent):
+            with clock.part("train", *spent), explained("training", going[0].given):
                 steps = [Steps(s.state, s.training, recipe, s.run.seed) for s in going]
                 trained = train_epoch(steps, task, recipe, progress)
             with clock.part("evaluate", *spent):

@@ -9,18 +9,30 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
-from small_cases import linear, small_case
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from small_cases import SIDE, linear, pictures_net, small_case, squares, trained
 
 import amlnn_models
 from amlnn_datasets import tiny_imagenet
-from pytest_amlnn import Case, Recipe, Transforms
-from pytest_amlnn.case import discover, select
-from pytest_amlnn.identity import case_to_plain
+from pytest_amlnn import (
+    Case,
+    Classification,
+    Metric,
+    Recipe,
+    Source,
+    Transforms,
+)
+from pytest_amlnn.case import CaseError, discover, select
+from pytest_amlnn.identity import case_to_plain, plain_of
 from pytest_amlnn.recipe import with_changes
 
 ROOT = Path(__file__).parents[1]
@@ -86,6 +98,20 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
         ({"mean": (0.5, 0.5)}, r"mean is \(0.5, 0.5\), needs three finite numbers"),
         ({"mean": (0.5, 0.5, float("inf"))}, "mean is .*, needs three finite numbers"),
         ({"deviation": (0.5, 0.5, 0.0)}, "deviation is .*, above 0"),
+        ({"deviation": (1e-300, 0.5, 0.5)}, "deviation is .*, above 0: 1e-06 or more"),
+        ({"mean": (123.7, 116.3, 103.5)}, "mean is .*, each in 0..1: divide .* by 255"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf, needs 0 or more, a finite"),
+        ({"learning_rate": 10**400}, r"learning_rate is 10+\.\.\., needs 0 or more, a finite"),
+        ({"clip_norm": -1}, "clip_norm is -1, needs above 0, or None"),
+        ({"clip_norm": float("inf")}, "clip_norm is inf, needs above 0, or None, a finite"),
+        ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        (
+            {"epochs": 10**5000},
+            "epochs is one int, needs 1 or more, a whole number",
+        ),
+        ({"threads": 10**6}, "threads is 1000000, needs 1 or more, at most 1024"),
+        ({"resolution": 10**9}, "resolution is 1000000000, needs 1 or more, at most 16384"),
+        ({"mixup": 1e300}, "mixup is 1e.300, needs 0 or more: 0, or 0.01 or more, at"),
     ],
 )
 def test_impossible_recipe_is_refused(wrong, words):
@@ -108,6 +134,17 @@ def test_impossible_recipe_is_refused(wrong, words):
         ({"optimizer": None}, "optimizer is None, needs sgd or adam or adamw"),
         ({"normalise": "batch"}, "normalise is 'batch', needs train or window"),
         ({"precision": "float16"}, "precision is 'float16', needs float32 or bfloat16"),
+        ({"precision": "fp16"}, "precision is 'fp16', needs .*; did you mean 'bfloat16'"),
+        ({"normalise": "windows"}, "normalise is 'windows', needs .*; did you mean 'window'"),
+        ({"optimizer": "Adam"}, "optimizer is 'Adam', needs .*; did you mean 'adam'"),
+        ({"optimizer": ["sgd"]}, "optimizer is .'sgd'., needs sgd or adam or adamw"),
+        ({"epochs": 2.5}, "epochs is 2.5, needs 1 or more, a whole number"),
+        ({"epochs": np.float64(3)}, "epochs is 3.0, needs 1 or more, a whole number"),
+        ({"deviation": (True, True, True)}, "deviation is .*, needs three finite numbers"),
+        ({"mean": np.ones(3)}, "mean is array.*, needs three finite numbers"),
+        ({"flip": 1}, "flip is 1, needs True or False"),
+        ({"transforms": None}, "transforms is None, needs a Transforms, as in"),
+        ({"transforms": {"resolution": 64}}, "transforms is {'resolution': 64}, needs a Tran"),
         ({"precision_cuda": "half"}, "precision_cuda is 'half', needs float32 or bfloat16"),
     ],
 )
@@ -115,6 +152,151 @@ def test_recipe_of_another_kind_is_refused(wrong, words):
     """A value of another type or a word that is not known names the field, not a later line."""
     with pytest.raises(ValueError, match=f"^recipe: {words}"):
         with_changes(LEAST, **wrong)
+
+
+def test_numbers_of_numpy_become_pythons():
+    """A recipe from an array of rates is the one that is written by hand, on record too."""
+    drawn = with_changes(
+        LEAST,
+        epochs=np.int64(3),
+        learning_rate=np.float64(0.25),
+        flip=np.bool_(True),
+        mean=tuple(np.float32([0.5, 0.25, 0.5])),
+    )
+    written = with_changes(
+        LEAST, epochs=3, learning_rate=0.25, flip=True, mean=(0.5, 0.25, 0.5)
+    )
+
+    assert repr(drawn) == repr(written)
+    assert type(drawn.epochs) is int
+
+
+RECIPE_FIELDS = sorted(Recipe.__dataclass_fields__ | Transforms.__dataclass_fields__)
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6), st.binary(),
+    st.tuples(*[st.floats()] * 3), st.lists(st.floats(), max_size=3), st.just(np.ones(3)),
+    st.integers(0, 9).map(np.int64), st.floats(0, 1).map(np.float64), st.complex_numbers(),
+)  # fmt: skip
+
+
+@given(st.sampled_from(RECIPE_FIELDS), ANYTHING)
+@example("transforms", None)
+def test_recipe_takes_a_value_or_names_its_field(name, value):
+    """Whatever a field is given, the recipe can go on record, or the error names the field."""
+    try:
+        recipe = with_changes(LEAST, **{name: value})
+    except ValueError as error:
+        named = str(error)
+    else:
+        json.dumps(plain_of(recipe, "recipe"), allow_nan=False)
+        named = f"recipe: {name} is"
+
+    assert named.startswith(f"recipe: {name} is")
+
+
+SHARES = st.floats(0, 1, exclude_max=True)
+POSSIBLE = {
+    "learning_rate": st.floats(0, 1e300),
+    "batch_size": st.integers(1, 2**31 - 1),
+    "optimizer": st.sampled_from(["sgd", "adam", "adamw"]),
+    "weight_decay": st.floats(0, 1e300),
+    "layer_decay": st.floats(0, 1, exclude_min=True),
+    "clip_norm": st.none() | st.floats(0, 1e300, exclude_min=True),
+    "precision": st.sampled_from(["float32", "bfloat16"]),
+    "resolution": st.integers(SIDE, SIDE),
+    "mean": st.tuples(*[st.floats(0, 1)] * 3),
+    "deviation": st.tuples(*[st.floats(1e-6, 1e300)] * 3),
+    "shift": st.integers(0, 2**14),
+    "crop": st.floats(0, 1, exclude_min=True),
+    **dict.fromkeys(["mixup", "cutmix"], st.just(0.0) | st.floats(0.01, 1000)),
+    **dict.fromkeys(["momentum", "warmup", "averaging", "label_smoothing"], SHARES),
+    **dict.fromkeys(["standardise", "refresh_norms", "freeze_norms", "flip"], st.booleans()),
+}
+
+
+@pytest.mark.slow
+@given(st.fixed_dictionaries({}, optional=POSSIBLE))
+@settings(max_examples=25)
+def test_recipe_that_is_taken_is_trained_with(changes):
+    """Every value within its bounds trains, whatever comes of it, or is refused in words."""
+    recipe = with_changes(replace(LEAST, threads=1), **{"resolution": SIDE, **changes})
+    with suppress(CaseError):  # as of layers that timm cannot tell
+        run = trained(small_case(recipe=recipe, build=pictures_net)).run
+
+        assert run.status in ("finished", "diverged", "implausible")
+
+
+FIELDS = {
+    "size as text": ({"size": "1200"}, "case linear: size is '1200', needs 1 or more, a whole"),
+    "no size": ({"size": 0}, "case linear: size is 0, needs 1 or more"),
+    "no repeats": ({"repeats": 0}, "case linear: repeats is 0, needs 1 or more"),
+    "half a repeat": (
+        {"repeats": 1.5},
+        "case linear: repeats is 1.5, needs 1 or more, a ",
+    ),
+    "repeats as bool": ({"repeats": True}, "case linear: repeats is True"),
+    "no label": ({"label": "", "model": "m"}, "case: label is '', needs text without line"),
+    "lines": ({"label": "a\nb", "model": "m"}, "case a.+nb: label is 'a\\\\nb', needs text"),
+    "label of another type": ({"label": 3, "model": "m"}, "case 3: label is 3, needs text"),
+    "no family": ({"family": ""}, "case linear: family is ''"),
+    "profile": ({"profile": "quik"}, "case linear: profile is 'quik', .*did you mean 'quick'"),
+    "reference": ({"reference": ["a"]}, "case linear: reference is .*, needs a dict from text"),
+    "words as reference": ({"reference": {"a": "b"}}, "case linear: reference is"),
+    "flops": ({"flops": float("nan")}, "case linear: flops is nan, needs 0 or more, a finite"),
+    "at once": ({"seeds_at_once": "yes"}, "case linear: seeds_at_once is 'yes', needs True or"),
+    "no builder": ({"build": None}, "training linear: build is None, needs a function that"),
+    "a net": ({"build": linear(3)}, "training linear: build is Sequential.*, needs a function"),
+    "a class": ({"task": Classification}, "training linear: task is .*, and not the class"),
+    "no task": ({"task": "classification"}, "training linear: task is 'classification'"),
+    "no recipe": ({"recipe": {}}, "training linear: recipe is {}, needs a Recipe"),
+    "a function": ({"data": squares()}, "training linear: data is .*, needs a Source, as in"),
+    "no start": ({"start": ""}, "training linear: start is ''"),
+    "no model": ({"model": None}, "training None: model is None, needs text"),
+}
+
+
+@pytest.mark.parametrize(("wrong", "words"), FIELDS.values(), ids=FIELDS)
+def test_field_of_a_case_is_checked_as_it_is_made(wrong, words):
+    """Another type, or a value that nothing can be done with, is named with its field."""
+    with pytest.raises(ValueError, match=f"^{words}"):
+        small_case(**wrong)
+
+
+OTHERS = {
+    "source without a name": (Source, {"name": ""}, "source: name is ''"),
+    "source of data": (Source, {"name": "x", "open": {}}, "source x: open is {}, needs a func"),
+    "source of keys": (Source, {"name": "x", "arguments": {1: 2}}, "source x: arguments is"),
+    "source of a pair": (Source, {"name": "x", "arguments": None}, "source x: arguments is"),
+    "seeded": (Source, {"name": "x", "seeded": 1}, "source x: seeded is 1, needs True or"),
+    "metric's side": (
+        Metric,
+        {"name": "x", "better": "low"},
+        "metric x: better is 'low', needs higher or lower or neither; did you mean 'lower'",
+    ),
+    "metric's format": (
+        Metric,
+        {"name": "x", "better": "lower", "format": "{:d}"},
+        "metric x: format is '{:d}', needs a format of one number",
+    ),
+    "metric's name": (Metric, {"name": "", "better": "lower"}, "metric: name is ''"),
+}
+
+
+@pytest.mark.parametrize(("kind", "fields", "words"), OTHERS.values(), ids=OTHERS)
+def test_field_of_a_source_or_metric_is_checked_as_it_is_made(kind, fields, words):
+    """What a report or another process would stumble over is refused where it is written."""
+    with pytest.raises(ValueError, match=f"^{words}"):
+        kind(**fields)
+
+
+def test_metrics_of_a_task_are_metrics():
+    """A task that lists names in place of metrics is refused with its training."""
+
+    class Own(Classification):
+        metrics = ("test_accuracy",)
+
+    with pytest.raises(ValueError, match="training linear: task.metrics is .*a tuple of"):
+        small_case(task=Own())
 
 
 def test_least_recipe_is_accepted():

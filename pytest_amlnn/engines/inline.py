@@ -8,7 +8,7 @@ from contextlib import closing
 import torch
 
 from pytest_amlnn import outcome, store, training
-from pytest_amlnn.device import resolve
+from pytest_amlnn.device import is_out_of_memory, resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.job import Job
@@ -42,7 +42,7 @@ def is_stored(job: Job, seed: int) -> bool:
     if run is not None and run.status not in store.RETRIED:
         device = resolve(job.device)
         new = initial_run(job, seed, device)
-        facts = outcome.facts_of(job.case, job.data, seed, device)
+        facts = outcome.facts_of_data(job.case, job.data, seed, device)
         now = {"schema": new.schema, **identity_of(new, facts)}
         then = {"schema": run.schema, **identity_of(run, run.data)}
         store.refuse_unless_same(file, then, now)
@@ -75,7 +75,7 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
                     save(job, ended)
                     del runs[ended.run.seed]
         except Exception as error:
-            if not outcome.is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             words = (str(error) or type(error).__name__).splitlines()[0]
         if words:  # out here, where nothing holds the nets any longer

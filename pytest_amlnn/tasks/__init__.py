@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pytest_amlnn.data import Split, Weights, check_splits
+from pytest_amlnn.checks import check_magnitudes, check_splits
+from pytest_amlnn.data import Split, Weights, facts_of
 from pytest_amlnn.metrics import Column, Metric
 
 if TYPE_CHECKING:
@@ -68,10 +69,15 @@ class Task(Protocol):
     def check(self, splits: Any, recipe: Recipe) -> None:
         """Refuse splits that the task cannot train on; raises DataError with split and row."""
         check_splits(splits)
+        check_magnitudes(splits)
 
     def outputs(self, splits: Any) -> int:
         """Return the number of outputs that a net needs, which its builder is called with."""
         raise NotImplementedError
+
+    def output_shape(self, splits: Any) -> tuple[int, ...] | None:
+        """Return the shape of a net's outputs for one example; None takes any."""
+        return None
 
     def builder_arguments(self, splits: Any, weights: Weights) -> dict[str, Any]:
         """Return what a builder needs besides to start from trained weights."""
@@ -83,9 +89,11 @@ class Task(Protocol):
 
     def feed(self, split: Split, splits: Any, recipe: Recipe, device: torch.device) -> Feed:
         """Return what gives batches of a split; by default tensors, as they are."""
+        from pytest_amlnn.arrays import for_torch
         from pytest_amlnn.steps import feed_of_tensors
 
-        return feed_of_tensors(split.inputs[split.rows], split.targets, device)
+        inputs = for_torch(split.inputs[split.rows])
+        return feed_of_tensors(inputs, for_torch(split.targets), device)
 
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
         """Return the mean loss of a training batch."""
@@ -112,7 +120,7 @@ class Task(Protocol):
 
     def facts(self, splits: Any) -> dict[str, Any]:
         """Return what each run's record says of the data."""
-        return dict(splits.facts)
+        return facts_of(splits)
 
     def baselines(self, splits: Any) -> dict[str, float]:
         """Return values of columns that follow from the data alone, such as chance."""

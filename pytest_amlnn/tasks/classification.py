@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_amlnn.data import DataError, Pictures, Split, Weights, check_splits
+from pytest_amlnn.arrays import for_torch
+from pytest_amlnn.checks import check_magnitudes, check_splits
+from pytest_amlnn.data import SPLITS, Pictures, Split, Weights, facts_of
 from pytest_amlnn.metrics import Column, Metric, Paired
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_few, chance_of_so_many
 from pytest_amlnn.tasks import Part, Scored, Task
+from pytest_amlnn.tasks.label_checks import check_classes, check_labels
+from pytest_amlnn.tasks.picture_checks import check_pictures
 
 if TYPE_CHECKING:
     import torch
@@ -100,12 +104,18 @@ class Classification(Task):
     def check(self, splits: Pictures, recipe: Recipe) -> None:
         """Refuse labels that are no class; raises DataError."""
         check_splits(splits)
-        for name in ("train", "validation", "test"):
+        check_magnitudes(splits)
+        check_classes(splits)
+        for name in SPLITS:
             check_labels(name, getattr(splits, name), len(splits.classes))
 
     def outputs(self, splits: Pictures) -> int:
         """Return one output a class."""
         return len(splits.classes)
+
+    def output_shape(self, splits: Pictures) -> tuple[int, ...]:
+        """Return one logit a class."""
+        return (len(splits.classes),)
 
     def builder_arguments(self, splits: Pictures, weights: Weights) -> dict[str, Any]:
         """Return weights and class names, which the rows of a head are chosen by."""
@@ -117,7 +127,8 @@ class Classification(Task):
         """Return what gives inputs as they are, and int64 labels (n,)."""
         from pytest_amlnn.steps import feed_of_tensors
 
-        return feed_of_tensors(split.inputs[split.rows], split.targets.astype("int64"), device)
+        inputs = for_torch(split.inputs[split.rows])
+        return feed_of_tensors(inputs, split.targets.astype("int64"), device)
 
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
         """Return the mean cross-entropy of logits (n, classes), in nats.
@@ -140,7 +151,7 @@ class Classification(Task):
 
     def facts(self, splits: Pictures) -> dict[str, Any]:
         """Return what the dataset says of itself, with the classes; words stand elsewhere."""
-        said = {name: fact for name, fact in splits.facts.items() if name != "words"}
+        said = {name: fact for name, fact in facts_of(splits).items() if name != "words"}
         return {**said, "classes": list(splits.classes)}
 
     def baselines(self, splits: Pictures) -> dict[str, float]:
@@ -181,7 +192,7 @@ class PictureClassification(Classification):
     def check(self, splits: Pictures, recipe: Recipe) -> None:
         """Refuse pictures that are not uint8 RGB, and labels that are no class; DataError."""
         super().check(splits, recipe)
-        for name in ("train", "validation", "test"):
+        for name in SPLITS:
             check_pictures(name, getattr(splits, name))
 
     def network(self, net: nn.Module, device: torch.device) -> nn.Module:
@@ -252,41 +263,3 @@ class ClassificationScore:
 
 
 CLASSIFICATION = PictureClassification()
-
-
-# checks
-
-
-def check_labels(name: str, split: Split, classes: int) -> None:
-    """Refuse targets that are no numbers of classes, naming the first row."""
-    targets = split.targets
-    if targets.ndim != 1 or targets.dtype.kind not in "iu":
-        raise DataError(
-            f"{name} split: targets are {targets.dtype} {targets.shape}, needs one integer"
-            f" label a row, from 0 to {classes - 1}"
-        )
-    low, high = int(targets.min()), int(targets.max())
-    if low >= 0 and high < classes:
-        return
-    row = int((targets == (low if low < 0 else high)).argmax())
-    remedy = "; labels count from 0, subtract 1" if low == 1 and high == classes else ""
-    raise DataError(
-        f"{name} split: the target of row {int(split.rows[row])} is {int(targets[row])}, and"
-        f" there are {classes} classes, 0 to {classes - 1}{remedy}"
-    )
-
-
-def check_pictures(name: str, split: Split) -> None:
-    """Refuse inputs that are not uint8 (n, height, width, 3)."""
-    shape, kind = split.inputs.shape, split.inputs.dtype
-    if kind != "uint8":
-        remedy = "; multiply floats in 0..1 by 255 and round" if kind.kind == "f" else ""
-        raise DataError(f"{name} split: pictures are {kind}, needs uint8 in 0..255{remedy}")
-    if len(shape) == 4 and shape[3] == 3:
-        return
-    remedy = "repeat grey pictures three times, along a last axis"
-    if len(shape) == 4 and shape[1] == 3:
-        remedy = "channels come last: inputs.transpose(0, 2, 3, 1)"
-    raise DataError(
-        f"{name} split: pictures are {shape}, needs (n, height, width, 3); {remedy}"
-    )

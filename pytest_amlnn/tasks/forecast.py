@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_amlnn.data import DataError, Series, Split, check_splits
+from pytest_amlnn.checks import check_splits
+from pytest_amlnn.data import SPLITS, Series, Split
 from pytest_amlnn.metrics import Column, Metric, Paired
 from pytest_amlnn.statistics import IMPLAUSIBLE, chance_of_so_low
 from pytest_amlnn.tasks import Part, Scored, Task
+from pytest_amlnn.tasks.windows import (
+    beside_of,
+    centers,
+    check_beside,
+    check_normalised,
+    check_units,
+    check_windows,
+    normalised,
+    windows_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,28 +106,20 @@ class Forecast(Task):
     def check(self, splits: Series, recipe: Recipe) -> None:
         """Refuse what are no windows of floats with one value after each; DataError."""
         check_splits(splits)
-        for name in ("train", "validation", "test"):
+        for name in SPLITS:
             check_windows(name, getattr(splits, name))
-        if not (
-            math.isfinite(splits.center) and math.isfinite(splits.scale) and splits.scale > 0
-        ):
-            raise DataError(
-                f"series: center is {splits.center}, scale {splits.scale}; needs the mean and"
-                " the standard deviation of the training points, finite and above 0"
-            )
-        if splits.naive_error is not None and not splits.naive_error >= 0:  # NaN, too
-            raise DataError(
-                f"series: naive_error is {splits.naive_error}, needs 0 or more, or None"
-            )
-        beside = {**splits.forecasts}
-        if splits.noise_scale is not None:
-            beside["noise_scale"] = splits.noise_scale
-        for name, values in beside.items():
-            check_beside(name, values, len(splits.test))
+        check_units(splits)
+        for name in SPLITS:
+            check_normalised(name, splits, recipe)
+        check_beside(splits)
 
     def outputs(self, splits: Series) -> int:
         """Return one output: the next value."""
         return 1
+
+    def output_shape(self, splits: Series) -> tuple[int, ...]:
+        """Return one value."""
+        return (1,)
 
     def feed(self, split: Split, splits: Series, recipe: Recipe, device: torch.device) -> Feed:
         """Return what gives windows (n, window, 1) and next values (n, 1), normalised.
@@ -128,11 +130,9 @@ class Forecast(Task):
 
         from pytest_amlnn.steps import feed_of_tensors
 
-        windows = split.inputs[split.rows]
-        center = centers(windows, splits, recipe)
-        with np.errstate(over="ignore"):  # infinity, and the run has diverged
-            inputs = ((windows - center) / splits.scale).astype(np.float32)
-            targets = ((split.targets[:, None] - center) / splits.scale).astype(np.float32)
+        inputs, targets = (
+            values.astype(np.float32) for values in normalised(split, splits, recipe)
+        )
         return feed_of_tensors(inputs[..., None], targets, device)
 
     def loss(self, outputs: Tensor, targets: Tensor, recipe: Recipe) -> Tensor:
@@ -183,27 +183,17 @@ class ForecastScore:
         loss = mse_loss(outputs, self.targets.filled_rows).item()
         if self.part != "test":
             return Scored(loss=loss)
-        inputs = splits.test.inputs[splits.test.rows]
-        center = centers(inputs, splits, self.recipe)[:, 0]
+        center = centers(windows_of(splits.test), splits, self.recipe)[:, 0]
         forecast = outputs.double().cpu().numpy()[:, 0] * splits.scale + center
         truth = splits.test.targets.astype("float64")
-        metrics = errors(forecast, truth, splits.forecasts, splits.naive_error)
-        answers = {"forecast": forecast, "truth": truth, **splits.forecasts}
-        if splits.noise_scale is not None:
-            answers["noise_scale"] = splits.noise_scale
+        beside = {name: values.astype("float64") for name, values in beside_of(splits).items()}
+        others = {name: beside[name] for name in splits.forecasts}
+        metrics = errors(forecast, truth, others, splits.naive_error)
+        answers = {"forecast": forecast, "truth": truth, **beside}
         return Scored(loss=loss, metrics=metrics, answers=answers)
 
 
 FORECAST = Forecast()
-
-
-def centers(windows: np.ndarray, splits: Series, recipe: Recipe) -> np.ndarray:
-    """Return what each window (n, window) is centred by, (n, 1): its own mean, or train's."""
-    import numpy as np
-
-    if recipe.normalise == "window":
-        return np.asarray(windows.mean(1, keepdims=True))
-    return np.full((len(windows), 1), splits.center)
 
 
 def errors(
@@ -227,31 +217,3 @@ def errors(
     if floor > 0:  # without noise there is no floor to be a share of
         metrics["efficiency"] = floor / metrics["test_mse"]
     return metrics
-
-
-# checks
-
-
-def check_windows(name: str, split: Split) -> None:
-    """Refuse inputs that are not (n, window) floats, and targets that are not (n,) floats."""
-    inputs, targets = split.inputs, split.targets
-    if inputs.ndim != 2 or inputs.dtype.kind != "f":
-        raise DataError(
-            f"{name} split: windows are {inputs.dtype} {inputs.shape}, needs floats (n, window)"
-        )
-    if targets.ndim != 1 or targets.dtype.kind != "f":
-        raise DataError(
-            f"{name} split: targets are {targets.dtype} {targets.shape}, needs one float a row"
-        )
-
-
-def check_beside(name: str, values: Any, tests: int) -> None:
-    """Refuse what stands beside the test targets unless it is one finite float for each."""
-    import numpy as np
-
-    array = np.asarray(values)
-    if array.shape != (tests,) or array.dtype.kind != "f" or not np.isfinite(array).all():
-        raise DataError(
-            f"test split: {name} is {array.dtype} {array.shape}, needs one finite float for"
-            f" each of {tests} targets"
-        )

@@ -24,7 +24,7 @@ def feed_of_pictures(split: Split, classes: int, recipe: Recipe, device: torch.d
     as they are wanted. With a generator they are augmented, on the device.
     """
     transforms = recipe.transforms
-    labels = torch.from_numpy(split.targets.astype("int64", copy=False)).to(device)
+    labels = torch.from_numpy(split.targets.astype("int64")).to(device)
     if device.type == "cuda":
         kept = torch.from_numpy(split.inputs[split.rows]).to(device)
 
