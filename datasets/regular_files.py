@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import time
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 TICK, COARSE_TICK = 0.02, 2.0
 """Seconds within which two writes may get the same time: on most file systems, and on those
 that count whole seconds."""
 
 
-def open_regular(path: Path | str, *, follow: bool = True) -> BinaryIO:
+def open_regular(path: Path | str, *, follow: bool = True) -> BufferedReader:
     """Open a file to read it; raises OSError for what is none, and for a link if told so."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
     descriptor = os.open(path, flags | (0 if follow else getattr(os, "O_NOFOLLOW", 0)))
