@@ -94,18 +94,18 @@ def _plain(tensor: Tensor, name: str, path: Path) -> Tensor:
     """Return a tensor as its numbers alone; DataError where it has none of the usual kind."""
     import torch
 
-    plain = tensor.detach().as_subclass(torch.Tensor)
     kinds = {
-        "on the device meta, without numbers": plain.is_meta,
-        "quantised": plain.is_quantized,
-        "sparse": plain.layout != torch.strided,
+        "on the device meta, without numbers": tensor.is_meta,
+        "quantised": tensor.is_quantized,
+        "sparse": tensor.layout != torch.strided,
+        "nested": tensor.is_nested,
     }
     if found := [kind for kind, there in kinds.items() if there]:
         raise DataError(
             f"{printable(path)}: {printable(name)} is {found[0]}; save it as a dense tensor of "
             "floats"
         )
-    return plain
+    return tensor.detach().as_subclass(torch.Tensor)
 
 
 def match_names(

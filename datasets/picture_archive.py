@@ -87,7 +87,7 @@ def fingerprint(path: Path) -> str:
     if folder:
         told = sorted(f"{name}\0{stamp(each)}" for name, (_, each) in _listed(path).items())
     else:
-        told = [str(path.absolute()), str(stamp(status))]
+        told = [str(path.absolute()), stamp(status)]
     return hashlib.sha256(os.fsencode("\n".join(told))).hexdigest()
 
 
@@ -213,12 +213,22 @@ def _listed(path: Path) -> dict[str, tuple[str, os.stat_result]]:
 def _files(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
+            if _is_folder(entry):
                 if depth:  # links may form a ring: depth ends it
                     yield from _files(entry.path, f"{prefix}{entry.name}/", depth - 1)
             else:
-                followed = entry.is_file()
-                yield prefix + entry.name, entry.path, entry.stat(follow_symlinks=followed)
+                try:
+                    status = entry.stat()
+                except OSError:  # a link to nothing, or to itself
+                    status = entry.stat(follow_symlinks=False)
+                yield prefix + entry.name, entry.path, status
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _opened_zip(path: Path, archive: zipfile.ZipFile) -> Archive:

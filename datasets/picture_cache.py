@@ -25,11 +25,16 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
-from rich.console import Console
 from rich.progress import Progress
 
 from amlnn_datasets.picture_archive import Archive
-from amlnn_datasets.picture_decoding import SIDE, decode_run, listing, strict_decoder
+from amlnn_datasets.picture_decoding import (
+    SIDE,
+    decode_run,
+    listing,
+    progress_bar,
+    strict_decoder,
+)
 from amlnn_datasets.regular_files import await_next_tick, open_regular, stamp
 from pytest_amlnn.cache import check_own_folder, own_folder
 from pytest_amlnn.data import DataError
@@ -121,13 +126,11 @@ def _are_whole(folder: Path, digests: Mapping[str, str], thorough: bool) -> bool
     return found == digests
 
 
-def _stamps(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+def _stamps(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: stamp((folder / name).lstat()) for name in names}
 
 
-def _digests(
-    folder: Path, names: Collection[str]
-) -> tuple[dict[str, list[int]], dict[str, str]]:
+def _digests(folder: Path, names: Collection[str]) -> tuple[dict[str, str], dict[str, str]]:
     """Return what the file system tells of arrays, and their digests."""
     told = _stamps(folder, names)
     await_next_tick(max((folder / name).lstat().st_ctime_ns for name in names))
@@ -162,6 +165,8 @@ def recall(home: Path, fingerprint: str) -> Entry | None:
 def remember(home: Path, fingerprint: str, entry: Entry, path: Path) -> None:
     """Note which entry belongs to the archive at `path` as it looks now."""
     note = json.dumps({"path": printable(path), "digest": entry.digest})
+    if (home / "known").is_symlink():  # what it leads to is not ours
+        (home / "known").unlink()
     with suppress(DiskError):  # without a note the archive is only read again
         write_whole(_memory(home, fingerprint), note.encode())
 
@@ -245,7 +250,7 @@ def write(
     faults: list[str] = []
     counts = {part: len(names) for part, names in parts.items()}
     _check_room(folder, sum(counts.values()))
-    with strict_decoder(), _progress(sum(counts.values()), folder.parent) as progress:
+    with strict_decoder(), progress_bar(sum(counts.values()), folder.parent) as progress:
         for part, names in parts.items():
             with (folder / f"{part}.npy").open("xb") as file:
                 _write_header(file, len(names))
@@ -291,14 +296,3 @@ def _write_pictures(
 
 def _cut(items: Sequence[T], length: int) -> list[Sequence[T]]:
     return [items[start : start + length] for start in range(0, len(items), length)]
-
-
-@contextmanager
-def _progress(total: int, home: Path) -> Iterator[Progress]:
-    terminal = sys.stderr.isatty()
-    if not terminal:
-        print(f"amlnn: decoding {total:,} pictures into {home}", file=sys.stderr)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not terminal) as progress:
-        progress.add_task("Decoding pictures, once", total=total)
-        yield progress

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image, ImageFile
+from rich.console import Console
+from rich.progress import Progress
 
 from amlnn_datasets.picture_archive import Archive
 from amlnn_datasets.picture_files import kind_of
@@ -67,3 +70,15 @@ def listing(path: Path, faults: Sequence[str]) -> str:
     if len(faults) > LISTED:
         lines.append(f"and {len(faults) - LISTED:,} more")
     return "\n  ".join(lines)
+
+
+@contextmanager
+def progress_bar(total: int, home: Path) -> Iterator[Progress]:
+    """Show on a terminal how many pictures are decoded; elsewhere announce it in a line."""
+    terminal = sys.stderr.isatty()
+    if not terminal:
+        print(f"amlnn: decoding {total:,} pictures into {printable(home)}", file=sys.stderr)
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not terminal) as progress:
+        progress.add_task("Decoding pictures, once", total=total)
+        yield progress

@@ -23,9 +23,9 @@ def open_regular(path: Path | str, *, follow: bool = True) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def stamp(status: os.stat_result) -> list[int]:
+def stamp(status: os.stat_result) -> str:
     """Return what the system changes whenever a file is written or replaced."""
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}"
 
 
 def await_next_tick(changed_ns: int) -> None:

@@ -118,7 +118,7 @@ def unavailable(path: Path | None, *, size: int, classes: int, validation: int) 
     """Say why there cannot be such a case; raises DataError as `check` does."""
     if path is None:
         return MISSING
-    counts = _counts(path, tuple(stamp(path.stat())) if path.exists() else ())
+    counts = _counts(path, stamp(path.stat()) if path.exists() else "")
     return _shortage(path, counts, _each(size, classes), classes, validation)
 
 
@@ -178,7 +178,7 @@ def _shortage(
 
 # A session asks this for each of its cases, and its archive stays the same.
 @lru_cache(maxsize=8)
-def _counts(path: Path, state: tuple[int, ...]) -> npt.NDArray[np.int64]:
+def _counts(path: Path, state: str) -> npt.NDArray[np.int64]:
     """Return how many training pictures there are of each class."""
     mark = picture_archive.fingerprint(path)
     entry = picture_cache.recall(_home(), mark)

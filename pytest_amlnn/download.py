@@ -157,6 +157,8 @@ def _receive(url: str, part: Path, wanted: Wanted, timeout: float) -> None:
             raise OSError(f"{total - start:,} bytes are to come, room is for {max(room, 0):,}")
         file.truncate(start)
         _copy(answer, file, part, start, total, min(wanted.most, start + room), timeout)
+    if wanted.most > start + room < _length(part):
+        raise OSError(f"the disk has room for {max(room, 0):,} bytes, the server sends more")
     if _length(part) > wanted.most:
         _reject(url, part, f"expected {wanted.most:,} bytes at most, the server sends more")
     # A connection that is cut reads like the end of the file.
