@@ -280,7 +280,7 @@ def test_zip_with_extreme_offsets_is_refused(tmp_path):
     path = write_zip(tmp_path / "pictures.zip", original())
     data = bytearray(path.read_bytes())
     entry = data.index(b"PK\1\2")
-    extra = b"\1\0\x08\0" + bytes([255] * 7 + [127])  # zip64: the offset
+    extra = b"\1\0\x08\0" + bytes([255] * 8)  # zip64: the offset
     data[entry + 42 : entry + 46] = b"\xff" * 4
     name = int.from_bytes(data[entry + 28 : entry + 30], "little")
     data[entry + 30 : entry + 32] = len(extra).to_bytes(2, "little")
