@@ -34,7 +34,6 @@ UNREADABLE = (
     EOFError,
     ValueError,
     RuntimeError,
-    OverflowError,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
@@ -89,6 +88,11 @@ def fingerprint(path: Path) -> str:
     else:
         told = [str(path.absolute()), stamp(status)]
     return hashlib.sha256(os.fsencode("\n".join(told))).hexdigest()
+
+
+def state(path: Path) -> str:
+    """Return what changes when an archive is replaced, in no time; raises DataError."""
+    return stamp(_status(path)[1])
 
 
 def settled_fingerprint(path: Path) -> str:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from amlnn_datasets import picture_archive, picture_cache
 from amlnn_datasets.picture_cache import Entry
 from amlnn_datasets.picture_layout import Layout, layout_of
-from amlnn_datasets.regular_files import stamp
 from pytest_amlnn.cache import cache_folder, expanded
 from pytest_amlnn.data import DataError, Pictures, Source, Split
 from pytest_amlnn.download import download
@@ -51,10 +50,16 @@ def missing(*, place: str | None, **sizes: int) -> str | None:
 
 
 def locate(given: str | None) -> Path | None:
-    """Return the given archive, else the fetched one if there is one."""
+    """Return the given archive, else the fetched one if there is one; raises DataError."""
     if given is not None:
         return expanded(given)
-    return _fetched() if _fetched().is_file() else None
+    try:
+        return _fetched() if _fetched().is_file() else None
+    except OSError as error:
+        raise DataError(
+            f"{printable(_home())}: cannot be read ({printable(error)}); name another folder in "
+            "the environment variable AMLNN_CACHE"
+        ) from error
 
 
 def fetch(
@@ -118,7 +123,7 @@ def unavailable(path: Path | None, *, size: int, classes: int, validation: int) 
     """Say why there cannot be such a case; raises DataError as `check` does."""
     if path is None:
         return MISSING
-    counts = _counts(path, stamp(path.stat()) if path.exists() else "")
+    counts = _counts(path, picture_archive.state(path))
     return _shortage(path, counts, _each(size, classes), classes, validation)
 
 

@@ -20,7 +20,7 @@ import torch
 from pictures_on_disk import ANNOTATIONS, jpeg, original, write_folder, zipped
 from PIL import Image
 from safetensors.torch import save
-from sweeps import rounds
+from sweeps import ENDURANCE, rounds
 
 from amlnn_datasets import tiny_imagenet
 from amlnn_models import weights
@@ -28,7 +28,7 @@ from pytest_amlnn.data import DataError
 
 WHOLE = original(train=2, val=1)
 ASKED = {"size": 3, "classes": 3, "validation": 1}
-EACH = 100
+EACH = 100 if ENDURANCE else 30
 """Files that a round damages, each in a way of its own."""
 SLOWEST, LARGEST = 10.0, 256 << 20
 """Seconds that one file may take, and bytes that all of a round may add to the memory."""
@@ -197,7 +197,7 @@ def check_pictures(path: Path) -> str:
 
 
 @pytest.mark.parametrize("kind", ["zip", "folder"])
-@pytest.mark.parametrize("round", rounds(1, 20))
+@pytest.mark.parametrize("round", rounds(1, 20, quick=0))
 def test_hostile_archives_end_in_words(round, kind, tmp_path, monkeypatch):
     """A changed archive is refused in words or opened, soon and in bounded memory."""
     make, random = {"zip": hostile_zip, "folder": hostile_folder}[kind], Random(round)
@@ -218,7 +218,7 @@ def test_hostile_archives_end_in_words(round, kind, tmp_path, monkeypatch):
     assert {*ends} == {"refused", "opened"}
 
 
-@pytest.mark.parametrize("round", rounds(1, 20))
+@pytest.mark.parametrize("round", rounds(1, 20, quick=0))
 def test_damaged_caches_are_not_believed(round, tmp_path, monkeypatch):
     """Whatever is done to any file of the cache, pictures and labels are the archive's."""
     monkeypatch.setenv("AMLNN_CACHE", str(tmp_path / "cache"))
@@ -293,7 +293,7 @@ class Net(torch.nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("round", rounds(1, 20))
+@pytest.mark.parametrize("round", rounds(1, 20, quick=0))
 def test_hostile_weights_end_in_words(round, tmp_path):
     """A file of weights changed in any way is refused in words, or loads finite float32."""
     random, ends = Random(round), []

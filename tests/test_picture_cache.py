@@ -329,6 +329,17 @@ def test_unknown_home_is_no_traceback(archive, monkeypatch):
         tiny_imagenet.check(tiny_imagenet.locate("~nobody-of-that-name/x.zip"))
 
 
+def test_path_that_no_system_takes_is_named(monkeypatch):
+    """A path that is too long is refused in words, wherever it is given."""
+    path = Path("/" + "x" * 300)
+    for ask in (tiny_imagenet.check, lambda path: tiny_imagenet.unavailable(path, **ASKED)):
+        with pytest.raises(DataError, match="cannot be read .*too long"):
+            ask(path)
+    monkeypatch.setenv("AMLNN_CACHE", str(path))
+    with pytest.raises(DataError, match=r"too long.*AMLNN_CACHE"):
+        tiny_imagenet.locate(None)
+
+
 def test_room_is_asked_for_before_decoding(archive, cache, monkeypatch):
     """Where the disk has less room than the pictures need, nothing is decoded."""
     usage = shutil.disk_usage(archive.parent)._replace(free=1000)
