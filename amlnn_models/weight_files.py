@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import warnings
 import zipfile
@@ -66,16 +65,14 @@ def _content(path: Path) -> Any:
         with warnings.catch_warnings():  # of other versions of pickle, which read all the same
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's words advise to run what the file asks
-        reason = (
-            "it is no file of torch, or asks for more than tensors, which nothing here runs"
-        )
-        raise DataError(
-            f"{printable(path)} cannot be read as weights: {reason}; save the net's state_dict "
-            "alone"
-        ) from error
     except Exception as error:  # every reader has its own
         words = printable(str(error).strip().partition("\n")[0]) or type(error).__name__
+        # torch's own words advise to run what the file asks for
+        if type(error).__name__ == "UnpicklingError" or "weights_only" in str(error):
+            words = (
+                "it is no file of torch, or asks for more than tensors, which nothing here "
+                "runs; save the net's state_dict alone"
+            )
         raise DataError(f"{printable(path)} cannot be read as weights: {words}") from error
 
 
