@@ -57,8 +57,8 @@ def locate(given: str | None) -> Path | None:
         return _fetched() if _fetched().is_file() else None
     except OSError as error:
         raise DataError(
-            f"{printable(_home())}: cannot be read ({printable(error)}); name another folder in "
-            "the environment variable AMLNN_CACHE"
+            f"{printable(_home())}: cannot be read ({printable(error)}); name another folder "
+            "in the environment variable AMLNN_CACHE"
         ) from error
 
 
