@@ -217,22 +217,15 @@ def _listed(path: Path) -> dict[str, tuple[str, os.stat_result]]:
 def _files(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if _is_folder(entry):
-                if depth:  # links may form a ring: depth ends it
-                    yield from _files(entry.path, f"{prefix}{entry.name}/", depth - 1)
-            else:
-                try:
-                    status = entry.stat()
-                except OSError:  # a link to nothing, or to itself
-                    status = entry.stat(follow_symlinks=False)
+            try:
+                inner = entry.is_dir()
+                status = None if inner else entry.stat()
+            except OSError:  # a link to nothing, or to itself
+                inner, status = False, entry.stat(follow_symlinks=False)
+            if status is not None:
                 yield prefix + entry.name, entry.path, status
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
+            elif depth:  # links may form a ring: depth ends it
+                yield from _files(entry.path, f"{prefix}{entry.name}/", depth - 1)
 
 
 def _opened_zip(path: Path, archive: zipfile.ZipFile) -> Archive:
