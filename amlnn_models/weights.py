@@ -5,17 +5,22 @@ Only `fetch` opens a connection. What others made is read without running any of
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+import hashlib
+import re
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amlnn_models.weight_files import match_names as match_names
+from amlnn_models.weight_files import read as read
+from pytest_amlnn.cache import expanded
 from pytest_amlnn.data import DataError, Weights
 from pytest_amlnn.download import DownloadError
+from pytest_amlnn.printable import printable
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 TAGS = {
     "vgg11": "vgg11.tv_in1k",
@@ -36,8 +41,8 @@ SUFFIXES = (".safetensors", ".pth")
 IMAGENET = 1000
 """Classes."""
 HUB_FILE = "model.safetensors"
-SHOWN = 3
-"""Tensors that a message about a wrong file names."""
+LIMIT = 2 << 30
+"""Bytes that a file of weights may have; the largest, of VGG-19, has 575 million."""
 
 
 def find(model: str, asked: str | None) -> Weights | None:
@@ -47,7 +52,7 @@ def find(model: str, asked: str | None) -> Weights | None:
     given nothing else is looked at.
     """
     if asked is not None:
-        path = Path(asked).expanduser()
+        path = expanded(asked)
         files = [path] if path.is_file() else [path / f"{model}{end}" for end in SUFFIXES]
         found = (file for file in files if file.is_file())
         return next((Weights(path=file, source="file", tag=file.name) for file in found), None)
@@ -78,7 +83,7 @@ def check(asked: str | None) -> None:
     """Raise DataError where --amlnn-weights names nothing that weights could be in."""
     if asked is None:
         return
-    path = Path(asked).expanduser()
+    path = expanded(asked)
     if path.is_dir():
         names = {f"{model}{end}" for model in TAGS for end in SUFFIXES}
         if not names & {entry.name for entry in path.iterdir()}:
@@ -109,11 +114,11 @@ def in_package(model: str) -> Path | None:
     return next((file for place in places or () for file in Path(place).rglob("*.pth")), None)
 
 
-def fetch(*models: str, url: str | None = None) -> list[Path]:
-    """Download weights through timm's hub into its cache.
+def fetch(*models: str, url: str | None = None, verify: bool = False) -> list[Path]:
+    """Download weights through timm's hub into its cache, and read what is there.
 
-    `url` is that of another hub with the same files. Raises DataError for a model that is
-    not known there, DownloadError.
+    `url` is that of another hub with the same files; `verify` changes nothing, since all is
+    read in any case. Raises DataError for a model that is not known there, DownloadError.
     """
     unknown = sorted({*models} - {*TAGS})
     if unknown or not models:
@@ -124,18 +129,55 @@ def fetch(*models: str, url: str | None = None) -> list[Path]:
 
 
 def fetch_one(model: str, url: str | None) -> Path:
-    """Download the weights of one model."""
+    """Download the weights of one model; what cannot be its weights is not kept."""
     from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import tqdm
+
+    class Bounded(tqdm):  # type: ignore[misc,unused-ignore]
+        """A bar that ends a download with more bytes than weights have."""
+
+        def update(self, n: float | None = 1) -> bool | None:
+            moved: bool | None = super().update(n)
+            self.received = getattr(self, "received", 0) + (n or 0)
+            if self.received > LIMIT:
+                raise ValueError(f"more than {LIMIT:,} bytes are sent, which no weights have")
+            return moved
 
     try:
         # they are public: another hub need not learn who asks
-        found = hf_hub_download(f"timm/{TAGS[model]}", HUB_FILE, endpoint=url, token=False)
-        return Path(found)
+        found = Path(
+            hf_hub_download(
+                f"timm/{TAGS[model]}", HUB_FILE, endpoint=url, token=False, tqdm_class=Bounded
+            )
+        )
     except Exception as error:  # the hub, its network and its storage each have their own
-        first = str(error).strip().partition("\n")[0]
+        first = printable(str(error).strip().partition("\n")[0])
         raise DownloadError(
             f"weights of {model}, timm/{TAGS[model]}: {first or repr(error)}"
         ) from error
+    if fault := fault_of_fetched(found):
+        found.resolve().unlink(missing_ok=True)
+        found.unlink(missing_ok=True)
+        raise DownloadError(
+            f"weights of {model}, timm/{TAGS[model]}: {fault}; what arrived is removed: try "
+            "again, or name another address"
+        )
+    return found
+
+
+def fault_of_fetched(path: Path) -> str | None:
+    """Say why a file in the hub's cache cannot be what was asked for."""
+    blob = path.resolve()  # large files are named after their content
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        with blob.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != blob.name:
+            return f"expected SHA-256 {blob.name}, got {digest}"
+    try:
+        read(path)
+    except DataError as error:
+        return str(error)
+    return None
 
 
 # nets
@@ -181,72 +223,3 @@ def rows_of(classes: Sequence[str]) -> list[int]:
     if unknown:
         raise DataError(f"{unknown[0]} is no class of ImageNet: its weights have no row for it")
     return [rows[name] for name in classes]
-
-
-def read(path: Path) -> dict[str, Tensor]:
-    """Read tensors from a file; DataError where it holds anything else.
-
-    Nothing that a file asks to be run is: pickles are read as tensors alone.
-    """
-    import torch
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # every reader has its own
-        words = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise DataError(f"{path} cannot be read as weights: {words}") from error
-    for name in ("state_dict", "model"):
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
-    if not isinstance(found, Mapping) or not all(map(torch.is_tensor, found.values())):
-        raise DataError(f"{path} holds no tensors by name: it is no file of weights")
-    return {str(name).removeprefix("module."): tensor for name, tensor in found.items()}
-
-
-def match_names(
-    found: Mapping[str, Tensor], net: nn.Module, name: str, path: Path
-) -> dict[str, Tensor]:
-    """Return the tensors under the net's names; DataError where they are not the net's.
-
-    They may have those of torchvision, or lie in the net's order under other names that end
-    alike, as those that were converted from TensorFlow do.
-    """
-    own = net.state_dict()
-    wanted = {key: tensor.shape for key, tensor in own.items()}
-    renaming = getattr(sys.modules[type(net).__module__], "_filter_fn", dict)
-    try:
-        renamed = renaming(found)
-    except RuntimeError as error:  # it gives tensors another shape
-        raise DataError(f"{path} is not of {name}: {error}") from error
-    renamed = {key: t for key, t in renamed.items() if not key.startswith("AuxLogits.")}
-    if not wanted.keys() & renamed.keys() and in_order(renamed) == in_order(own):
-        return dict(zip(wanted, renamed.values(), strict=True))
-    # files of older versions of torch have no counts of batches
-    counts = {key: own[key] for key in wanted if key.endswith("num_batches_tracked")}
-    renamed = counts | renamed
-    wrong = [
-        *(f"{key} is missing" for key in wanted if key not in renamed),
-        *(
-            f"{key} is {shape_text(renamed[key].shape)}, needs {shape_text(shape)}"
-            for key, shape in wanted.items()
-            if key in renamed and renamed[key].shape != shape
-        ),
-        *(f"{key} is none of its tensors" for key in renamed if key not in wanted),
-    ]
-    if wrong:
-        more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise DataError(f"{path} is not of {name}: {'; '.join(wrong[:SHOWN])}{more}")
-    return renamed
-
-
-def in_order(tensors: Mapping[str, Tensor]) -> list[tuple[str, Sequence[int]]]:
-    """Return the last part of each name and the shape, in which two nets may agree."""
-    return [(key.rpartition(".")[2], tensor.shape) for key, tensor in tensors.items()]
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """Return a shape as people write it."""
-    return "x".join(map(str, shape)) or "a number"

@@ -8,22 +8,27 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from amlnn_datasets.picture_files import is_left_behind, kind_of
+from amlnn_datasets.picture_root import ORIGINAL as ORIGINAL
+from amlnn_datasets.picture_root import root_of_folder, root_of_names
+from amlnn_datasets.regular_files import await_next_tick, open_regular, stamp
 from pytest_amlnn.data import DataError
+from pytest_amlnn.printable import printable
 
-ORIGINAL = (
-    "the original layout is needed: train/<wnid>/images/*.JPEG, val/images/*.JPEG and "
-    "val/val_annotations.txt, as in tiny-imagenet-200.zip"
-)
+ANNOTATIONS = "val/val_annotations.txt"
+LISTS = ("wnids.txt", "words.txt")
 PICTURE_BOUND = 1 << 20
 TEXT_BOUND = 64 << 20
+FILES_BOUND = 1 << 20
+"""Files of a folder; links could lead to a whole disk."""
 DEPTH = 4
 """Folders that may lie above a file; a picture in its place has three."""
-
 UNREADABLE = (
     OSError,
     EOFError,
@@ -42,7 +47,8 @@ class Archive:
 
     path: Path
     names: frozenset[str]
-    """Its files, relative to the folder that holds train/."""
+    """Its files, relative to the folder that holds train/, without those that systems leave
+    behind; bytes that are no text are escaped."""
     read: Callable[[str], bytes]
     """Return a whole file; raises one of UNREADABLE, also past the file's bound."""
 
@@ -50,46 +56,97 @@ class Archive:
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open a zip or folder to read from it in several threads; raises DataError."""
-    if path.is_dir():
+    if _status(path)[0]:
         yield _opened_folder(path)
         return
     try:
-        archive = zipfile.ZipFile(path)
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path}: not a zip, or one that was cut off ({error}); get it again"
-        ) from error
-    with archive:
-        yield _opened_zip(path, archive)
+        file = open_regular(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    with file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except UNREADABLE as error:
+            kind = kind_of(_beginning(file))
+            words = f"but {kind}" if kind not in {None, "a zip"} else "or one that was cut off"
+            raise DataError(
+                f"{printable(path)}: not a zip, {words} ({printable(error)}); get it again"
+            ) from error
+        with archive:
+            yield _opened_zip(path, archive)
 
 
 def fingerprint(path: Path) -> str:
     """Return a digest that changes when the archive does, without reading it.
 
-    Raises DataError where there is none.
+    Times of change (ctime) count, which no program can set back: another file with the size
+    and the time of the old one is told from it. Raises DataError where there is no archive.
     """
-    if path.is_dir():
-        told = sorted(
-            f"{name}\0{status.st_size}\0{status.st_mtime_ns}"
-            for name, status in _listed_folder(path).items()
-        )
-    elif path.is_file():
-        status = path.stat()
-        told = [str(path.absolute()), str(status.st_size), str(status.st_mtime_ns)]
+    folder, status = _status(path)
+    if folder:
+        told = sorted(f"{name}\0{stamp(each)}" for name, (_, each) in _listed(path).items())
     else:
-        raise DataError(f"{path}: no such file or folder; name Tiny ImageNet's zip or folder")
+        told = [str(path.absolute()), stamp(status)]
     return hashlib.sha256(os.fsencode("\n".join(told))).hexdigest()
 
 
+def state(path: Path) -> str:
+    """Return what changes when an archive is replaced, in no time; raises DataError."""
+    return stamp(_status(path)[1])
+
+
+def settled_fingerprint(path: Path) -> str:
+    """Return a fingerprint that no later write leaves as it is; raises DataError."""
+    folder, status = _status(path)
+    statuses = [each for _, each in _listed(path).values()] if folder else [status]
+    await_next_tick(max((each.st_ctime_ns for each in statuses), default=0))
+    return fingerprint(path)
+
+
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a zip, or the fingerprint of a folder; raises DataError."""
-    if path.is_dir():
-        return fingerprint(path)
+    """Return the SHA-256 of a zip, or of the files of a folder that examples follow from.
+
+    Raises DataError.
+    """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if not _status(path)[0]:
+            with open_regular(path) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        total = hashlib.sha256()
+        with open_archive(path) as archive:
+            for name in sorted(archive.names):
+                if name in {ANNOTATIONS, *LISTS} or "/images/" in name:
+                    content = hashlib.sha256(archive.read(name)).hexdigest()
+                    total.update(f"{name}\0{content}\n".encode())
+        return total.hexdigest()
+    except UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def _status(path: Path) -> tuple[bool, os.stat_result]:
+    """Tell whether there is a folder, in place of a file; raises DataError for all else."""
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DataError(
+            f"{printable(path)}: no such file or folder; name Tiny ImageNet's zip or folder"
+        ) from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+        raise _unreadable(path, error) from error
+    if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
+        raise DataError(
+            f"{printable(path)}: a device or a pipe; name Tiny ImageNet's zip or folder"
+        )
+    return stat.S_ISDIR(status.st_mode), status
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{printable(path)}: cannot be read ({printable(error)})")
+
+
+def _beginning(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read(4096)
 
 
 def _bound(name: str) -> int:
@@ -99,8 +156,8 @@ def _bound(name: str) -> int:
 def _check_size(path: Path, name: str, size: int) -> None:
     if size > _bound(name):
         raise DataError(
-            f"{path}: {name} would be {size:,} bytes, more than the {_bound(name):,} "
-            "that such a file may have; get the archive again"
+            f"{printable(path)}: {printable(name)} would be {size:,} bytes, more than the "
+            f"{_bound(name):,} that such a file may have; get the archive again"
         )
 
 
@@ -113,50 +170,61 @@ def _bounded(file: Callable[[int], bytes], name: str) -> bytes:
 
 
 def _opened_folder(path: Path) -> Archive:
-    files = _listed_folder(path)
-    for name, status in files.items():
+    places: dict[str, str] = {}
+    for raw, (place, status) in _listed(path).items():
+        if is_left_behind(raw):
+            continue
+        name = os.fsencode(raw).decode("utf-8", "backslashreplace")
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(
+                f"{printable(path)}: {printable(name)} is no file, but a device, a pipe or a "
+                "link to nothing; remove it, or get the archive again"
+            )
         _check_size(path, name, status.st_size)
-    root = _root_of_folder(path)
+        if name in places:
+            raise DataError(f"{printable(path)}: two files are named {name}; rename one")
+        places[name] = place
 
     def read(name: str) -> bytes:
-        with (root / name).open("rb") as file:
+        with open_regular(places[name]) as file:
             return _bounded(file.read, name)
 
-    return Archive(path=path, names=frozenset(files), read=read)
+    return Archive(path=path, names=frozenset(places), read=read)
 
 
-def _root_of_folder(path: Path) -> Path:
-    if (path / "train").is_dir():
-        return path
-    roots = [folder.parent for folder in path.glob("*/train") if folder.is_dir()]
-    if len(roots) != 1:
-        raise DataError(f"{path}: holds no train/; {ORIGINAL}")
-    return roots[0]
-
-
-def _listed_folder(path: Path) -> dict[str, os.stat_result]:
-    """Return the files below train/ and val/ and the lists beside them."""
+def _listed(path: Path) -> dict[str, tuple[str, os.stat_result]]:
+    """Return where the files below train/ and val/ and the lists beside them lie."""
+    files: dict[str, tuple[str, os.stat_result]] = {}
     try:
-        root = _root_of_folder(path)
-        files = {
-            name: (root / name).stat()
-            for name in ("wnids.txt", "words.txt")
-            if (root / name).is_file()
-        }
-        for top in ("train", "val"):
-            if (root / top).is_dir():
-                files.update(_files(str(root / top), f"{top}/", DEPTH - 1))
+        root = str(root_of_folder(path))
+        for top in ("", "train", "val"):
+            folder = f"{root}/{top}" if top else root
+            if Path(folder).is_dir():
+                depth = DEPTH - 1 if top else 0
+                for name, entry, status in _files(folder, f"{top}/" if top else "", depth):
+                    if top or name in LISTS:
+                        files[name] = (entry, status)
+                    if len(files) > FILES_BOUND:
+                        raise DataError(
+                            f"{printable(path)}: holds more than {FILES_BOUND:,} files; name "
+                            "the folder of Tiny ImageNet"
+                        )
     except OSError as error:
-        raise DataError(f"{path}: cannot be listed ({error})") from error
+        raise DataError(f"{printable(path)}: cannot be listed ({printable(error)})") from error
     return files
 
 
-def _files(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
+def _files(folder: str, prefix: str, depth: int) -> Iterator[tuple[str, str, os.stat_result]]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_file():
-                yield prefix + entry.name, entry.stat()
-            elif depth and entry.is_dir():  # links may form a ring: depth ends it
+            try:
+                inner = entry.is_dir()
+                status = None if inner else entry.stat()
+            except OSError:  # a link to nothing, or to itself
+                inner, status = False, entry.stat(follow_symlinks=False)
+            if status is not None:
+                yield prefix + entry.name, entry.path, status
+            elif depth:  # links may form a ring: depth ends it
                 yield from _files(entry.path, f"{prefix}{entry.name}/", depth - 1)
 
 
@@ -164,11 +232,12 @@ def _opened_zip(path: Path, archive: zipfile.ZipFile) -> Archive:
     for member in archive.infolist():
         if fault := _fault(member):
             raise DataError(
-                f"{path}: {member.orig_filename!r} {fault}, which no Tiny ImageNet "
+                f"{printable(path)}: {member.orig_filename!r} {fault}, which no Tiny ImageNet "
                 "needs; get the archive again"
             )
-        _check_size(path, member.filename, member.file_size)
     members = _members(path, archive)
+    for name, member in members.items():
+        _check_size(path, name, member.file_size)
 
     def read(name: str) -> bytes:
         with archive.open(members[name]) as file:
@@ -179,29 +248,22 @@ def _opened_zip(path: Path, archive: zipfile.ZipFile) -> Archive:
 
 def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """Return the files beside and below train/ by their names from there."""
-    root = _root_of_names(path, archive.namelist())
+    kept = [
+        member
+        for member in archive.infolist()
+        if not member.is_dir() and not is_left_behind(member.filename)
+    ]
+    root = root_of_names(path, [member.filename for member in kept])
     members: dict[str, zipfile.ZipInfo] = {}
-    for member in archive.infolist():
-        if member.filename.startswith(root) and not member.is_dir():
+    for member in kept:
+        if member.filename.startswith(root):
             name = member.filename.removeprefix(root)
             if name in members:
-                raise DataError(f"{path}: holds {name} twice; get the archive again")
+                raise DataError(
+                    f"{printable(path)}: holds {printable(name)} twice; get the archive again"
+                )
             members[name] = member
     return members
-
-
-def _root_of_names(path: Path, names: Iterable[str]) -> str:
-    """Return what the names that lead to train/ start with."""
-    roots = set()
-    for name in names:
-        top, _, rest = name.partition("/")
-        if top == "train":
-            return ""
-        if rest.startswith("train/"):
-            roots.add(f"{top}/")
-    if len(roots) != 1:
-        raise DataError(f"{path}: holds no train/; {ORIGINAL}")
-    return roots.pop()
 
 
 def _fault(member: zipfile.ZipInfo) -> str | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from amlnn_datasets.picture_archive import ORIGINAL, UNREADABLE, Archive
+from amlnn_datasets.picture_archive import ANNOTATIONS, ORIGINAL, UNREADABLE, Archive
+from amlnn_datasets.picture_files import is_jpeg_name, kind_of
+from amlnn_datasets.picture_root import some
 from pytest_amlnn.data import DataError
-
-ANNOTATIONS = "val/val_annotations.txt"
+from pytest_amlnn.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,40 +63,72 @@ def _check_arrangement(archive: Archive) -> None:
     for name in archive.names:
         if _misplaced(name):
             raise DataError(
-                f"{archive.path}: {name} is not where the original has its pictures, "
-                f"as in a copy for torchvision's ImageFolder layout; {ORIGINAL}"
+                f"{printable(archive.path)}: {printable(name)} is not where the original has "
+                f"its pictures, as in a copy for torchvision's ImageFolder layout; {ORIGINAL}"
             )
     if ANNOTATIONS not in archive.names:
-        raise DataError(f"{archive.path}: holds no {ANNOTATIONS}; {ORIGINAL}")
+        raise DataError(f"{printable(archive.path)}: holds no {ANNOTATIONS}; {ORIGINAL}")
+    places = [name for name in archive.names if _is_picture_place(name)]
+    if strangers := [name for name in places if not is_jpeg_name(name)]:
+        raise DataError(
+            f"{printable(archive.path)}: not called *.JPEG, as pictures are: "
+            f"{some([_described(archive, name) for name in strangers])}; remove or rename "
+            f"{'it' if len(strangers) == 1 else 'them'}"
+        )
+    _check_case(archive, places)
+
+
+def _check_case(archive: Archive, places: Sequence[str]) -> None:
+    """Refuse what would be other examples on a system that ignores case."""
+    folded: dict[str, str] = {}
+    folders = {name.rpartition("/")[0] for name in places}
+    for name in [*folders, *places]:
+        other = folded.setdefault(name.casefold(), name)
+        if other != name:
+            raise DataError(
+                f"{printable(archive.path)}: {some([other, name])} are one on systems that "
+                "ignore case; remove or rename one"
+            )
+
+
+def _described(archive: Archive, name: str) -> str:
+    try:
+        kind = kind_of(archive.read(name))
+    except UNREADABLE:
+        kind = None
+    return f"{name} ({kind})" if kind else name
+
+
+def _is_picture_place(name: str) -> bool:
+    match name.split("/"):
+        case ["train", _, "images", _] | ["val", "images", _]:
+            return True
+    return False
 
 
 def _misplaced(name: str) -> bool:
-    match name.split("/"):
-        case ["train", _, "images", _] | ["val", "images", _]:
-            return False
-        case ["train" | "val", *_]:
-            return name.endswith(".JPEG")
-    return False
+    within = name.startswith(("train/", "val/"))
+    return within and name.endswith(".JPEG") and not _is_picture_place(name)
 
 
 def _train_files(names: Collection[str]) -> dict[str, list[str]]:
     files: dict[str, list[str]] = {}
     for name in names:
         match name.split("/"):
-            case ["train", wnid, "images", file] if not file.startswith("."):
+            case ["train", wnid, "images", file]:
                 files.setdefault(wnid, []).append(file)
     return {wnid: sorted(files[wnid]) for wnid in sorted(files)}
 
 
 def _check_classes(archive: Archive, train: Mapping[str, Sequence[str]]) -> None:
     if not train:
-        raise DataError(f"{archive.path}: train/ holds no pictures; {ORIGINAL}")
+        raise DataError(f"{printable(archive.path)}: train/ holds no pictures; {ORIGINAL}")
     if "wnids.txt" not in archive.names:
         return
-    listed = {line.strip() for _, line in _lines(archive, "wnids.txt")}
+    listed = {line for _, line in _lines(archive, "wnids.txt")}
     if differing := listed.symmetric_difference(train):
         raise DataError(
-            f"{archive.path}: wnids.txt and train/ differ by {_some(differing)}; "
+            f"{printable(archive.path)}: wnids.txt and train/ differ by {some(differing)}; "
             "get the archive again"
         )
 
@@ -103,17 +138,18 @@ def _val_files(archive: Archive, train: Collection[str]) -> dict[str, str]:
     bare = _val_names(archive.names)
     labels: dict[str, str] = {}
     for number, line in _lines(archive, ANNOTATIONS):
-        file, wnid = [*line.split("\t"), ""][:2]
+        file, wnid = (part.strip() for part in [*line.split("\t"), ""][:2])
         if fault := _annotation_fault(file, wnid, bare, train):
             raise DataError(
-                f"{archive.path}: {ANNOTATIONS} line {number} {fault}; get the archive again"
+                f"{printable(archive.path)}: {ANNOTATIONS} line {number} "
+                f"{printable(fault)}; get the archive again"
             )
         bare.remove(file)
         labels[file] = wnid
     if bare or not labels:
         raise DataError(
-            f"{archive.path}: {ANNOTATIONS} "
-            f"has no line for {_some(bare) or 'any picture'}; "
+            f"{printable(archive.path)}: {ANNOTATIONS} "
+            f"has no line for {some(bare) or 'any picture'}; "
             "get the archive again"
         )
     return dict(sorted(labels.items()))
@@ -133,9 +169,7 @@ def _annotation_fault(
 
 def _val_names(names: Collection[str]) -> set[str]:
     return {
-        name.removeprefix("val/images/")
-        for name in names
-        if name.startswith("val/images/") and not name.startswith("val/images/.")
+        name.removeprefix("val/images/") for name in names if name.startswith("val/images/")
     }
 
 
@@ -144,25 +178,30 @@ def _words(archive: Archive, train: Collection[str]) -> dict[str, str]:
     if "words.txt" in archive.names:
         for _, line in _lines(archive, "words.txt"):
             wnid, _, text = line.partition("\t")
-            if wnid in words:
-                words[wnid] = text
+            if wnid in words and text.strip():
+                words[wnid] = text.strip()
     return words
 
 
 def _lines(archive: Archive, name: str) -> Iterator[tuple[int, str]]:
     """Number the lines of a list that hold something, from 1."""
     try:
-        text = archive.read(name).decode()
+        text = _decoded(archive.read(name))
     except UNREADABLE as error:
         raise DataError(
-            f"{archive.path}: {name} cannot be read ({error}); get the archive again"
+            f"{printable(archive.path)}: {name} cannot be read ({printable(error)}); save it "
+            "as text in UTF-8, or get the archive again"
         ) from error
-    for number, line in enumerate(text.splitlines(), 1):
+    # not splitlines(): it also cuts at characters that may stand in a line
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if line.strip():
-            yield number, line
+            yield number, line.strip()
 
 
-def _some(names: Collection[str]) -> str:
-    """Name a few, and count the others."""
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(sorted(names)[:5]) + more
+def _decoded(data: bytes) -> str:
+    """Decode a list that was saved on any system: in UTF-8, or in what its mark says."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if marked else "utf-8-sig")
+    if "\0" in text:
+        raise ValueError("it holds zero bytes, as UTF-16 without its mark or UTF-32 does")
+    return text

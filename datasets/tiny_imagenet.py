@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,17 @@ import numpy.typing as npt
 from amlnn_datasets import picture_archive, picture_cache
 from amlnn_datasets.picture_cache import Entry
 from amlnn_datasets.picture_layout import Layout, layout_of
+from pytest_amlnn.cache import cache_folder, expanded
 from pytest_amlnn.data import DataError, Pictures, Source, Split
-from pytest_amlnn.download import cache_folder, download
+from pytest_amlnn.download import download
+from pytest_amlnn.printable import printable
 
 NAME = "tiny-imagenet"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIZE = 248_100_043
 SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+LIMIT = 1 << 30
+"""Bytes that an archive from another address may have."""
 MISSING = (
     "Tiny ImageNet is not on this machine: `amlnn fetch tiny-imagenet` gets it, or "
     "--amlnn-data names its zip or folder"
@@ -46,10 +50,16 @@ def missing(*, place: str | None, **sizes: int) -> str | None:
 
 
 def locate(given: str | None) -> Path | None:
-    """Return the given archive, else the fetched one if there is one."""
+    """Return the given archive, else the fetched one if there is one; raises DataError."""
     if given is not None:
-        return Path(given).expanduser()
-    return _fetched() if _fetched().is_file() else None
+        return expanded(given)
+    try:
+        return _fetched() if _fetched().is_file() else None
+    except OSError as error:
+        raise DataError(
+            f"{printable(_home())}: cannot be read ({printable(error)}); name another folder "
+            "in the environment variable AMLNN_CACHE"
+        ) from error
 
 
 def fetch(
@@ -58,18 +68,48 @@ def fetch(
     to: Path | None = None,
     size: int | None = None,
     sha256: str | None = None,
+    verify: bool = False,
 ) -> list[Path]:
     """Download the official archive to where `locate` finds it; it has no parts to choose.
 
     Env `AMLNN_TINY_IMAGENET_URL` names another address; size and SHA-256 of the
-    official file are known only for its own. Raises DownloadError, DataError.
+    official file are known only for its own. `verify` reads all that is there: the archive,
+    and the pictures that were decoded before. Raises DownloadError, DataError.
     """
     if parts:
         raise DataError(f"Tiny ImageNet is one archive, it has no {' or '.join(parts)}")
     url = url or os.environ.get("AMLNN_TINY_IMAGENET_URL") or URL
     if url == URL:
         size, sha256 = SIZE, SHA256
-    return [download(url, to or _fetched(), size=size, sha256=sha256)]
+    whole, removed = picture_cache.verify(_home()) if verify else ([], [])
+    to = to or _fetched()
+    places = [_home() / digest for digest in whole]
+    # whoever names an archive of his own has pictures to verify, and nothing to download
+    if to.is_file() or not places + removed:
+        inspect = partial(_fault_of_archive, thorough=verify)
+        places.insert(
+            0, download(url, to, size=size, sha256=sha256, limit=LIMIT, inspect=inspect)
+        )
+    if removed:
+        raise DataError(
+            f"{printable(_home())}: decoded pictures were not as they had been written, or of "
+            f"an older version, and are removed ({', '.join(removed)}); the next run decodes "
+            "the archive again"
+        )
+    return places
+
+
+def _fault_of_archive(path: Path, *, thorough: bool) -> str | None:
+    """Say why a file that was fetched cannot be the archive; `thorough` reads every picture."""
+    try:
+        with picture_archive.open_archive(path) as archive:
+            layout = layout_of(archive)
+            if thorough:
+                for name in [name for names in layout.members.values() for name in names]:
+                    archive.read(name)
+    except (DataError, *picture_archive.UNREADABLE) as error:
+        return f"not an archive of Tiny ImageNet: {error}"
+    return None
 
 
 def check(path: Path) -> None:
@@ -83,7 +123,7 @@ def unavailable(path: Path | None, *, size: int, classes: int, validation: int) 
     """Say why there cannot be such a case; raises DataError as `check` does."""
     if path is None:
         return MISSING
-    counts = _counts(path, path.stat().st_mtime_ns if path.exists() else 0)
+    counts = _counts(path, picture_archive.state(path))
     return _shortage(path, counts, _each(size, classes), classes, validation)
 
 
@@ -130,10 +170,10 @@ def _shortage(
     path: Path, counts: npt.NDArray[np.int64], each: int, classes: int, validation: int
 ) -> str | None:
     if len(counts) < classes:
-        return f"{path.name} holds {len(counts)} classes, {classes} are needed"
+        return f"{printable(path.name)} holds {len(counts)} classes, {classes} are needed"
     if (least := min(counts[:classes])) < each + validation:
         return (
-            f"{path.name} holds {least} training images a class; "
+            f"{printable(path.name)} holds {least} training images a class; "
             f"{each * classes:,} of {classes} classes, with {validation} a class for "
             f"validation, need {each + validation}; the official archive, which "
             "`amlnn fetch tiny-imagenet` gets, holds 500"
@@ -143,7 +183,7 @@ def _shortage(
 
 # A session asks this for each of its cases, and its archive stays the same.
 @lru_cache(maxsize=8)
-def _counts(path: Path, modified: int) -> npt.NDArray[np.int64]:
+def _counts(path: Path, state: str) -> npt.NDArray[np.int64]:
     """Return how many training pictures there are of each class."""
     mark = picture_archive.fingerprint(path)
     entry = picture_cache.recall(_home(), mark)
@@ -163,29 +203,35 @@ def _prepared(path: Path) -> Entry:
     mark = picture_archive.fingerprint(path)
     entry = picture_cache.recall(_home(), mark)
     if entry is None:
+        mark = picture_archive.settled_fingerprint(path)
         layout = _layout(path, mark)
         digest = picture_archive.digest(path)
         with picture_cache.scratch(_home()) as folder:
             entry = picture_cache.find(_home(), digest)
             if entry is None:
-                _decode(path, layout, folder, mark)
+                _decode(path, layout, folder, digest)
+            _check_unchanged(path, mark)
+            if entry is None:
                 entry = picture_cache.place(folder, _home(), digest)
             picture_cache.remember(_home(), mark, entry, path)
     return entry
 
 
-def _decode(path: Path, layout: Layout, folder: Path, mark: str) -> None:
+def _decode(path: Path, layout: Layout, folder: Path, digest: str) -> None:
     with picture_archive.open_archive(path) as archive:
-        picture_cache.write(folder, archive, layout.members, asdict(layout))
+        picture_cache.write(folder, archive, layout.members, asdict(layout), digest)
+
+
+def _check_unchanged(path: Path, mark: str) -> None:
     if picture_archive.fingerprint(path) != mark:
-        raise DataError(f"{path}: changed while it was read; start again")
+        raise DataError(f"{printable(path)}: changed while it was read; start again")
 
 
 def _facts(path: Path, entry: Entry, layout: Layout, classes: int) -> dict[str, object]:
     return {
         "name": NAME,
         "digest": entry.digest,
-        "source": path.absolute().name,
+        "source": printable(path.absolute().name),
         "archive_counts": {"train": int(layout.counts.sum()), "val": len(layout.val)},
         "words": {wnid: layout.words[wnid] for wnid in layout.classes[:classes]},
     }

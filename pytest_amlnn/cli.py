@@ -47,6 +47,9 @@ def parser() -> argparse.ArgumentParser:
     fetching.add_argument("name", choices=sorted(entry_points(group=FETCHERS).names))
     fetching.add_argument("names", nargs="*", metavar="MODEL", help="of weights: whose")
     fetching.add_argument("--url", help="fetch it from there instead")
+    fetching.add_argument(
+        "--verify", action="store_true", help="read every byte of what is there, too"
+    )
     fetching.set_defaults(command=fetch)
     return top
 
@@ -65,7 +68,8 @@ def render(parsed: argparse.Namespace) -> str:
 def fetch(parsed: argparse.Namespace) -> str:
     """Download, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
-    for place in fetcher.load()(*parsed.names, url=parsed.url):
+    options = {"verify": True} if parsed.verify else {}
+    for place in fetcher.load()(*parsed.names, url=parsed.url, **options):
         say(str(place), sys.stdout)
     return ""
 

@@ -18,7 +18,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from timm.data import ImageNetInfo
 from torch import Tensor, nn
 
@@ -169,6 +169,111 @@ def test_pickle_bomb_is_not_run(tmp_path):
     assert not mark.exists()
 
 
+class Small(nn.Module):
+    """A net with a weight and a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 4, 1, bias=False)
+        self.norm = nn.BatchNorm2d(4)
+
+
+def loaded(content: object, folder: Path) -> dict[str, Tensor]:
+    """Save what a file of weights may hold, and fit it to the small net."""
+    path = folder / "small.pth"
+    torch.save(content, path)
+    return weights.match_names(weights.read(path), Small(), "small", path)
+
+
+def quantised(tensor: Tensor) -> Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        *(
+            ("body.weight", partial(Tensor.to, dtype=getattr(torch, kind)), f"is {kind}, needs")
+            for kind in ("float64", "float16", "bfloat16", "int8", "int64", "bool", "complex64")
+        ),
+        ("norm.num_batches_tracked", Tensor.float, "is float32, needs int64"),
+        ("body.weight", lambda t: t * float("nan"), "body.weight holds a value that is no"),
+        ("norm.bias", lambda t: t + float("inf"), "norm.bias holds a value that is no finite"),
+        ("norm.running_var", lambda t: t - 2, "running_var holds a value that is a variance"),
+        ("body.weight", lambda t: t.to("meta"), "body.weight is on the device meta"),
+        ("body.weight", Tensor.to_sparse, "body.weight is sparse"),
+        ("body.weight", quantised, "body.weight is quantised"),
+        ("body.weight", lambda t: t[:0], "body.weight is 0x3x1x1, needs 4x3x1x1"),
+        ("body.weight", lambda t: t.sum(), "body.weight is a number, needs 4x3x1x1"),
+        ("module.body.weight", torch.clone, "holds body.weight twice"),
+        ("more", lambda t: t[:1, :1].expand(10**9, 3, 1, 1), "share or repeat their numbers"),
+        ("more", torch.clone, "more is none of its tensors"),
+        ("more", lambda t: "text", "holds no tensors by name"),
+        (7, torch.clone, "holds no tensors by name"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_of_another_kind_are_refused(name, change, words, tmp_path):
+    """Tensors of another type, of values that no net has, or without values are named."""
+    state = Small().state_dict()
+    known = state.get(name, state["body.weight"])
+    with pytest.raises(DataError, match=words) as caught:
+        loaded({**state, name: change(known)}, tmp_path)
+
+    assert str(caught.value).startswith(f"{tmp_path / 'small.pth'} ") or "small.pth: " in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: nn.Parameter(t, requires_grad=t.is_floating_point()),
+        lambda t: t.t().contiguous().t() if t.dim() == 2 else t,
+        lambda t: torch.cat([t, t])[: len(t)] if t.dim() else t,
+        lambda t: t[:1].expand_as(t) if t.dim() else t,
+    ],
+    ids=["parameter", "transposed", "slice", "expanded"],
+)
+def test_tensors_that_hold_the_same_numbers_are_taken(change, tmp_path):
+    """How a tensor of the right type, shape and values is stored changes nothing."""
+    state = {name: change(tensor) for name, tensor in Small().state_dict().items()}
+    found = loaded(state, tmp_path)
+
+    assert all(torch.equal(found[name], state[name]) for name in state)
+    assert {type(tensor) for tensor in found.values()} == {Tensor}
+
+
+@pytest.mark.parametrize("content", ["pickle", "module", "legacy"])
+def test_no_file_makes_us_advise_to_run_it(content, tmp_path):
+    """What is said of a file that asks to be run never tells how to let it."""
+    path = tmp_path / "small.pth"
+    if content == "pickle":
+        path.write_bytes(pickle.dumps({"a": Bomb(tmp_path / "mark")}))
+    else:
+        torch.save(Small(), path, _use_new_zipfile_serialization=content == "module")
+    with pytest.raises(DataError, match="cannot be read as weights") as caught:
+        weights.read(path)
+
+    assert not {"weights_only", "add_safe_globals", "trust"} & {*str(caught.value).split()}
+    assert "weights_only" not in str(caught.value)
+    assert "save the net's state_dict alone" in str(caught.value)
+
+
+def test_file_that_would_grow_is_not_unpacked(tmp_path):
+    """A file of torch that is compressed is refused before it is unpacked."""
+    path = tmp_path / "small.pth"
+    torch.save({"a": torch.zeros(5_000_000)}, path)
+    with zipfile.ZipFile(path) as stored:
+        members = {name: stored.read(name) for name in stored.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+
+    with pytest.raises(DataError, match="it is compressed"):
+        weights.read(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"not weights"], ids=["empty", "text"])
 @pytest.mark.parametrize("end", [".safetensors", ".pth"])
 def test_damaged_files_are_refused(content, end, tmp_path):
@@ -300,7 +405,7 @@ def test_tags_are_timms():
 class Hub(BaseHTTPRequestHandler):
     """A hub that has one file."""
 
-    content = b""
+    content, tag = b"", "0123456789abcdef"
 
     def do_HEAD(self) -> None:
         self.answer()
@@ -312,7 +417,7 @@ class Hub(BaseHTTPRequestHandler):
     def answer(self) -> None:
         there = self.path == f"/timm/{TAGS['resnetv2_18']}/resolve/main/model.safetensors"
         self.send_response(200 if there else 404)
-        self.send_header("ETag", '"0123456789abcdef"')
+        self.send_header("ETag", f'"{self.tag}"')
         self.send_header("X-Repo-Commit", "0" * 40)
         self.send_header("Content-Length", str(len(self.content) if there else 0))
         self.end_headers()
@@ -330,6 +435,32 @@ def hub(tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+def fetching(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `amlnn fetch weights` with a hub's cache of its own."""
+    environment = {**os.environ, "HF_HOME": str(place), "HF_HUB_DISABLE_XET": "1"}
+    amlnn = [str(Path(sys.executable).parent / "amlnn"), "fetch", "weights", *arguments]
+    return subprocess.run(amlnn, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tag", ["0123456789abcdef", "0" * 64], ids=["page", "digest"])
+def test_what_a_hub_sends_is_not_kept_unless_it_is_weights(tag, tmp_path):
+    """A page in place of weights, or a file of another digest, is not kept."""
+    content = b"<html>Sign in</html>" if len(tag) < 64 else save({"a": torch.ones(1)})
+    handler = type("Here", (Hub,), {"content": content, "tag": tag})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_port}"
+    run = fetching(tmp_path / "hf", "resnetv2_18", "--url", url)
+    server.shutdown()
+
+    assert run.returncode == 1
+    assert "Traceback" not in run.stderr
+    assert ("expected SHA-256" if len(tag) == 64 else "cannot be read as weights") in run.stderr
+    names = {path.name for path in tmp_path.rglob("*") if not path.is_dir()}
+    assert not names & {tag, "model.safetensors"}
 
 
 @pytest.mark.slow
