@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TextIO
 
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, DiskError, DownloadError, StoreError) as error:
         trouble = str(error)
     if trouble:
-        print(f"amlnn: {trouble}", file=sys.stderr)
+        say(f"amlnn: {trouble}", sys.stderr)
     return 1 if trouble else 0
 
 
@@ -50,13 +51,23 @@ def render(parsed: argparse.Namespace) -> str:
     from pytest_amlnn.report.text import markdown
 
     sweep = report.write(parsed.folder)
-    print(markdown(sweep))
-    return f"{len(sweep.missing)} cases are not complete" if sweep.missing else ""
+    say(markdown(sweep), sys.stdout)
+    troubles = (
+        f"{len(sweep.missing)} cases are not complete" if sweep.missing else "",
+        f"not every record can be read: {sweep.unreadable[0]}" if sweep.unreadable else "",
+    )
+    return "; ".join(filter(None, troubles))
 
 
 def fetch(parsed: argparse.Namespace) -> str:
     """Download, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
     for place in fetcher.load()(*parsed.names, url=parsed.url):
-        print(place)
+        say(str(place), sys.stdout)
     return ""
+
+
+def say(text: str, stream: TextIO) -> None:
+    """Print text; what the stream cannot encode, such as bytes that are no text, is escaped."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream)

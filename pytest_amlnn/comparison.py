@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -45,7 +46,8 @@ def one_pair(first: float | None, second: float | None, by: By) -> float | None:
         return None
     if by == "difference":
         return first - second
-    return first / second if first and second else None
+    ratio = first / second if first and second else 0.0
+    return ratio if ratio and math.isfinite(ratio) else None
 
 
 def word_for(found: Spread, even: float) -> str:

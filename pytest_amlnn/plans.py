@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from pytest_amlnn.result import SCHEMA
-from pytest_amlnn.store import StoreError, locked, other_schema, read_json, write_json
+from pytest_amlnn.store import (
+    LONGEST_REASON,
+    StoreError,
+    as_stored,
+    locked,
+    other_schema,
+    write_json,
+)
 
 PLAN = "plan.json"
 
@@ -28,11 +35,10 @@ def claim(folder: Path, *, resume: bool = False) -> None:
             " folder, or remove it"
         )
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    probe = folder / f".probe.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise StoreError(
             f"--amlnn-out {folder} cannot be written to: {error.strerror}; name another folder"
@@ -54,6 +60,7 @@ def save(folder: Path, plan: Mapping[str, Any]) -> None:
     What an earlier plan of this folder holds besides, cases and seeds, stays: a sweep that
     is resumed in part is not complete, nor is one whose data are not found any more.
     """
+    plan = as_stored(plan)
     with locked(folder, PLAN):
         earlier = load(folder)["cases"] if (folder / PLAN).exists() else []
         cases = {case["id"]: case for case in earlier}
@@ -69,11 +76,13 @@ def mark_skipped(folder: Path, id: str, reason: str) -> None:
     with locked(folder, PLAN):
         plan = load(folder)
         for case in plan["cases"]:
-            if case["id"] == id:
-                case["skip"] = reason
+            if case["id"] == as_stored(id):
+                case["skip"] = reason[:LONGEST_REASON]
         write_json(folder / PLAN, plan)
 
 
 def load(folder: Path) -> dict[str, Any]:
     """Read the plan; StoreError where there is none."""
-    return read_json(folder / PLAN)
+    from pytest_amlnn import records  # not before something is read: it takes a while
+
+    return records.read_plan(folder / PLAN)

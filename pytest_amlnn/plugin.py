@@ -89,7 +89,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     options = options_of(config)
     if not options.resume:
         return None
-    ended = len(store.load_runs(options.out))
+    ended = len(store.read_runs(options.out)[0])
     return f"amlnn: resuming {options.out}, where {ended} runs have ended"
 
 
@@ -116,7 +116,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if plan and not (again or config.option.collectonly or config.option.setupplan):
         try:
             plans.save(mine.options.out, plan)
-        except disk.DiskError as error:
+        except (store.StoreError, disk.DiskError) as error:
             mine.trouble = str(error)  # raised here it would look like a bug of pytest
         end_like_an_interrupt(config)
         collection.remember_code(session.items)
@@ -267,7 +267,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             mine.sweep = report.write(out)
     except ERRORS as error:
         mine.trouble = str(error)
-    complete = mine.sweep is not None and not mine.sweep.missing
+    complete = mine.sweep is not None and not (mine.sweep.missing or mine.sweep.unreadable)
     if not session.exitstatus and not complete:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

@@ -11,6 +11,7 @@ from sweeps import Repository, lasting
 from torch import Tensor, nn
 
 from pytest_amlnn import Case, Run, store
+from pytest_amlnn.disk import PART
 from pytest_amlnn.engines import inline
 from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
@@ -114,8 +115,8 @@ def test_what_was_half_written_is_removed(tmp_path):
     """Files that a killed process left half-written are gone once the run is."""
     compute(small_case(), tmp_path, seed=1)
     left = [
-        tmp_path / "runs" / "test_small_linear" / ".0.json.99",
-        tmp_path / "checkpoints" / "test_small_linear" / "0" / ".0001.safetensors.99",
+        tmp_path / "runs" / "test_small_linear" / f"{PART}99",
+        tmp_path / "checkpoints" / "test_small_linear" / "0" / f"{PART}98",
     ]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run
+from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run, sweep
 
-from pytest_amlnn import plans, store
+from pytest_amlnn import plans, records, store
+from pytest_amlnn.answers import load_answers
 from pytest_amlnn.result import STATUSES
 from pytest_amlnn.store import StoreError
 
@@ -94,7 +95,7 @@ def test_number_that_json_cannot_hold_is_refused(tmp_path, number):
         (b"\xff\xfe", "cannot be read"),
         (b"[]", "another version"),
         (b"{}", "another version"),
-        (b'{"schema": 3}', "another version"),
+        (b'{"schema": 4}', "another version"),
         (b'{"schema": 0}', "another version"),
     ],
     ids=["empty", "cut", "binary", "list", "none", "later", "earlier"],
@@ -136,11 +137,12 @@ def test_files_of_the_user_are_left_alone(tmp_path):
 
 def test_other_sweep_is_refused(tmp_path):
     """A folder that holds a sweep is named with a way out, and not touched."""
-    plans.save(tmp_path, {"cases": []})
+    sweep(tmp_path, [])
+    before = (tmp_path / "plan.json").read_bytes()
     with pytest.raises(StoreError, match="another sweep; resume it by --amlnn-resume"):
         plans.claim(tmp_path)
 
-    assert plans.load(tmp_path) == {"schema": 2, "cases": []}
+    assert (tmp_path / "plan.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("below", ["", "deeper", "deeper/still"])
@@ -204,7 +206,7 @@ def test_examples_can_be_read_by_others(tmp_path):
 def test_answers_come_back(tmp_path):
     """What a net said of each test example is read with its names, by case and seed."""
     store.save_run(tmp_path, small_run(IDS[0], 3), ANSWERS, NAMES)
-    names, answers = store.load_answers(tmp_path, IDS[0], 3)
+    names, answers = load_answers(tmp_path, IDS[0], 3)
 
     assert names == NAMES
     assert_equal(answers, ANSWERS)
@@ -219,7 +221,7 @@ def test_answers_that_are_not_there_are_named(tmp_path, content):
         file.write_bytes(content)
 
     with pytest.raises(StoreError, match=f"^{re.escape(str(file))} cannot be read: "):
-        store.load_answers(tmp_path, IDS[0], 3)
+        load_answers(tmp_path, IDS[0], 3)
 
 
 def test_tensors_without_names_are_no_answers(tmp_path):
@@ -229,7 +231,7 @@ def test_tensors_without_names_are_no_answers(tmp_path):
     save_file(ANSWERS, file)
 
     with pytest.raises(StoreError, match="3.safetensors cannot be read"):
-        store.load_answers(tmp_path, IDS[0], 3)
+        load_answers(tmp_path, IDS[0], 3)
 
 
 def test_examples_may_be_views(tmp_path):
@@ -291,7 +293,7 @@ def test_damaged_run_is_named(tmp_path):
         store.load_runs(tmp_path)
 
 
-@pytest.mark.parametrize("schema", store.READABLE)
+@pytest.mark.parametrize("schema", records.READABLE)
 @pytest.mark.parametrize(
     "plain",
     [
@@ -359,8 +361,8 @@ def test_other_schema_is_refused_as_such(tmp_path):
 
 def test_datasets_are_added(tmp_path):
     """Facts are the latest, datasets are those of all processes."""
-    store.save_environment(tmp_path, {"cores": 1}, {"a": {"digest": "1"}})
-    store.save_environment(tmp_path, {"cores": 2}, {"b": {"digest": "2"}})
+    store.save_environment(tmp_path, {**ENVIRONMENT, "cores": 1}, {"a": {"digest": "1"}})
+    store.save_environment(tmp_path, {**ENVIRONMENT, "cores": 2}, {"b": {"digest": "2"}})
     facts = store.load_environment(tmp_path)
 
     assert facts["cores"] == 2
@@ -372,9 +374,11 @@ def test_processes_that_save_at_once_lose_nothing(tmp_path):
     add = f"""
 from pathlib import Path
 from sys import argv
-from pytest_amlnn import plans, store
+from pytest_amlnn import store
 for number in range(20):
-    store.save_environment(Path({str(tmp_path)!r}), {{}}, {{argv[1] + str(number): {{}}}})
+    store.save_environment(
+        Path({str(tmp_path)!r}), {ENVIRONMENT}, {{argv[1] + str(number): {{}}}}
+    )
 """
     both = [subprocess.Popen([sys.executable, "-c", add, name]) for name in "ab"]
     codes = [process.wait(60) for process in both]
@@ -387,8 +391,7 @@ for number in range(20):
 
 def test_environment_stands_beside_the_plan(tmp_path):
     """Everything a report needs is in the files that the documentation names."""
-    plans.save(tmp_path, {"cases": []})
-    store.save_environment(tmp_path, ENVIRONMENT, DATASETS)
+    sweep(tmp_path, [])
 
     assert {"plan.json", "environment.json"} <= set(everything(tmp_path))
     assert store.load_environment(tmp_path)["datasets"] == DATASETS

@@ -1,0 +1,180 @@
+"""What a run directory holds, checked once, when it is read: it may come from a stranger.
+
+What is read through here has the forms of `record_forms`, in bounds of size, depth and numbers:
+it can be computed with and shown. Whether it is true is another matter.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pytest_amlnn import disk, result
+from pytest_amlnn.disk import StoreError
+from pytest_amlnn.metrics import COMMON, Metric, Paired
+from pytest_amlnn.record_forms import LARGEST_NUMBER, LONGEST_TEXT, Environment, Plan, RunRecord
+from pytest_amlnn.result import SCHEMA, Run
+
+READABLE = (1, 2, SCHEMA)
+MIB = 2**20
+LARGEST_RUN, LARGEST_PLAN, LARGEST_ENVIRONMENT = 8 * MIB, 32 * MIB, 32 * MIB
+"""In bytes. A run of 1,000 epochs has 0.4 MiB, a plan of 20,000 cases 6."""
+DEEPEST = 32
+"""Levels of nesting."""
+LARGEST_INTEGER = 2**63
+ROUNDING = 1e-6
+"""By which the mean of shares may lie outside of 0..1."""
+FORMAT = re.compile(r"[^{}]{0,20}\{:[ +-]?,?(\.\d{1,2})?[eEfFgG%]\}[^{}]{0,20}")
+"""How a number may be shown: no fields of objects, no widths."""
+
+
+# reading
+
+
+def read_plan(file: Path) -> dict[str, Any]:
+    """Read plan.json; StoreError where it is missing, damaged or not what a plan is."""
+    plain = read_json(file, LARGEST_PLAN)
+    refuse_unless(Plan, plain, file)
+    counts = Counter(case["id"] for case in plain["cases"])
+    twice = [id for id, count in counts.items() if count > 1]
+    if twice:
+        raise StoreError(f"{file} cannot be read: cases: {twice[0][:200]} is planned twice")
+    return plain
+
+
+def read_environment(file: Path) -> dict[str, Any]:
+    """Read environment.json; StoreError where it is missing, damaged or something else."""
+    plain = read_json(file, LARGEST_ENVIRONMENT)
+    refuse_unless(Environment, plain, file)
+    return plain
+
+
+def read_run(file: Path) -> Run:
+    """Read one run; StoreError where it is damaged or of another version."""
+    plain = read_json(file, LARGEST_RUN)
+    try:
+        if plain["schema"] == 1:
+            from pytest_amlnn.schema_1 import upgrade  # seldom needed
+
+            plain = upgrade(plain)
+        refuse_unless_run(plain, file)
+        return result.from_plain(plain)
+    except KeyError as error:
+        raise StoreError(f"{file} cannot be read: it lacks the field {error}") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
+
+
+def read_json(file: Path, most: int = LARGEST_PLAN) -> dict[str, Any]:
+    """Read plain data of a schema that is known, of at most so many bytes; else StoreError."""
+    try:
+        plain = msgspec.json.decode(disk.read(file, most))
+    except FileNotFoundError as error:
+        raise StoreError(f"{file} is missing: {file.parent} is no run directory") from error
+    except disk.DiskError as error:
+        raise StoreError(str(error)) from error
+    except RecursionError as error:
+        raise StoreError(f"{file} cannot be read: it is nested too deeply") from error
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
+    schema = plain.get("schema") if isinstance(plain, dict) else None
+    if isinstance(schema, bool | float) or schema not in READABLE:
+        raise StoreError(f"{file} was written by another version of pytest-amlnn")
+    refuse_unbounded(plain, file)
+    return plain
+
+
+# checks
+
+
+def refuse_unless_run(plain: Mapping[str, Any], file: Path) -> None:
+    """Raise StoreError, with file and field, unless plain data are a run in today's form."""
+    refuse_unbounded(plain, file)
+    refuse_unless(RunRecord, plain, file)
+    task = plain["task"]
+    metrics = [
+        checked(m, Metric, f"task.metrics[{i}]", file) for i, m in enumerate(task["metrics"])
+    ]
+    columns = [
+        checked(column, Paired if "by" in column else Metric, f"task.columns[{i}]", file)
+        for i, column in enumerate(task["columns"])
+    ]
+    shown = [column for column in columns if isinstance(column, Metric)]
+    for field in ("metrics", "baselines"):
+        for metric in (*metrics, *shown, *COMMON):
+            value = plain.get(field, {}).get(metric.name)
+            if value is not None and not possible(metric, value):
+                raise StoreError(f"{file} cannot be read: {field}.{metric.name} is {value}")
+    if (plain["best_epoch"] or 0) > len(plain["epochs"]):
+        raise StoreError(f"{file} cannot be read: best_epoch is {plain['best_epoch']}")
+
+
+def possible(metric: Metric, value: float) -> bool:
+    """Return whether a metric can have a value."""
+    if metric.share:
+        return -ROUNDING <= value <= 1 + ROUNDING
+    return value >= 0 or not metric.positive
+
+
+def checked(plain: Mapping[str, Any], kind: Any, field: str, file: Path) -> Any:
+    """Return a metric or a comparison from plain data; StoreError where it is neither."""
+    refuse_unless(kind, plain, file, field)
+    unknown = sorted(plain.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        raise StoreError(f"{file} cannot be read: {field}: unknown field {unknown[0][:200]!r}")
+    made = kind(**plain)
+    if not FORMAT.fullmatch(made.format):
+        raise StoreError(
+            f"{file} cannot be read: {field}.format is {made.format[:200]!r}, needs one such as"
+            " '{:.3f}'"
+        )
+    return made
+
+
+def refuse_unless(kind: Any, plain: Mapping[str, Any], file: Path, field: str = "") -> None:
+    """Raise StoreError, with file and field, unless plain data are of a kind."""
+    try:
+        msgspec.convert(plain, kind)
+    except msgspec.ValidationError as error:
+        said, _, path = str(error).partition(" - at `$")
+        place = (field + path.rstrip("`")).removeprefix(".")
+        words = f"{place}: {said}" if place else said
+        raise StoreError(f"{file} cannot be read: {words}") from error
+
+
+def refuse_unbounded(plain: Any, file: Path) -> None:
+    """Raise StoreError where plain data are too deep, or hold too long texts or numbers."""
+    level: list[Any] = [plain]
+    for _ in range(DEEPEST):
+        for value in level:
+            refuse_scalar(value, file)
+        level = [inner for value in level for inner in parts_of(value)]
+        if not level:
+            return
+    raise StoreError(f"{file} cannot be read: it is nested more than {DEEPEST} levels deep")
+
+
+def parts_of(value: Any) -> Iterable[Any]:
+    """Return what a list or mapping holds, keys included."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list) else ()
+
+
+def refuse_scalar(value: Any, file: Path) -> None:
+    """Raise StoreError for a text or number out of bounds."""
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        words = f"a text has more than {LONGEST_TEXT:,} characters: {value[:50]!r}..."
+    elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
+        words = "an integer has more than 63 bits"
+    elif isinstance(value, float) and not abs(value) <= LARGEST_NUMBER:
+        words = f"a number is larger than {LARGEST_NUMBER:g}"
+    else:
+        return
+    raise StoreError(f"{file} cannot be read: {words}")
