@@ -93,11 +93,11 @@ class Case(Struct):
     """How a training is listed."""
 
     size: Count
-    label: Name
+    label: Text
     family: Name
     profile: Name
     variant: Name
-    group: Name
+    group: Text
     repeats: Count
     reference: dict[Name, Number]
     training: Training

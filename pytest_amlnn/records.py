@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ FORMAT = re.compile(r"[^{}]{0,20}\{:[ +-]?,?(\.\d{1,2})?[eEfFgG%]\}[^{}]{0,20}")
 def read_plan(file: Path) -> dict[str, Any]:
     """Read plan.json; StoreError where it is missing, damaged or not what a plan is."""
     plain = read_json(file, LARGEST_PLAN)
-    refuse_unless(Plan, plain, file)
+    refuse_unless(Plan, plain, f"{file} cannot be read")
     counts = Counter(case["id"] for case in plain["cases"])
     twice = [id for id, count in counts.items() if count > 1]
     if twice:
@@ -51,7 +51,7 @@ def read_plan(file: Path) -> dict[str, Any]:
 def read_environment(file: Path) -> dict[str, Any]:
     """Read environment.json; StoreError where it is missing, damaged or something else."""
     plain = read_json(file, LARGEST_ENVIRONMENT)
-    refuse_unless(Environment, plain, file)
+    refuse_unless(Environment, plain, f"{file} cannot be read")
     return plain
 
 
@@ -63,7 +63,7 @@ def read_run(file: Path) -> Run:
             from pytest_amlnn.schema_1 import upgrade  # seldom needed
 
             plain = upgrade(plain)
-        refuse_unless_run(plain, file)
+        refuse_unless_run(plain, f"{file} cannot be read")
         return result.from_plain(plain)
     except KeyError as error:
         raise StoreError(f"{file} cannot be read: it lacks the field {error}") from error
@@ -86,23 +86,25 @@ def read_json(file: Path, most: int = LARGEST_PLAN) -> dict[str, Any]:
     schema = plain.get("schema") if isinstance(plain, dict) else None
     if isinstance(schema, bool | float) or schema not in READABLE:
         raise StoreError(f"{file} was written by another version of pytest-amlnn")
-    refuse_unbounded(plain, file)
+    refuse_unbounded(plain, f"{file} cannot be read")
     return plain
 
 
 # checks
 
 
-def refuse_unless_run(plain: Mapping[str, Any], file: Path) -> None:
-    """Raise StoreError, with file and field, unless plain data are a run in today's form."""
-    refuse_unbounded(plain, file)
-    refuse_unless(RunRecord, plain, file)
+def refuse_unless_run(plain: Mapping[str, Any], what: str) -> None:
+    """Raise StoreError, naming the field, unless plain data are a run in today's form.
+
+    `what` begins the message: which file it is, and what cannot be done.
+    """
+    refuse_unless(RunRecord, plain, what)
     task = plain["task"]
     metrics = [
-        checked(m, Metric, f"task.metrics[{i}]", file) for i, m in enumerate(task["metrics"])
+        checked(m, Metric, f"task.metrics[{i}]", what) for i, m in enumerate(task["metrics"])
     ]
     columns = [
-        checked(column, Paired if "by" in column else Metric, f"task.columns[{i}]", file)
+        checked(column, Paired if "by" in column else Metric, f"task.columns[{i}]", what)
         for i, column in enumerate(task["columns"])
     ]
     shown = [column for column in columns if isinstance(column, Metric)]
@@ -110,9 +112,9 @@ def refuse_unless_run(plain: Mapping[str, Any], file: Path) -> None:
         for metric in (*metrics, *shown, *COMMON):
             value = plain.get(field, {}).get(metric.name)
             if value is not None and not possible(metric, value):
-                raise StoreError(f"{file} cannot be read: {field}.{metric.name} is {value}")
+                raise StoreError(f"{what}: {field}.{metric.name} is {value}")
     if (plain["best_epoch"] or 0) > len(plain["epochs"]):
-        raise StoreError(f"{file} cannot be read: best_epoch is {plain['best_epoch']}")
+        raise StoreError(f"{what}: best_epoch is {plain['best_epoch']}")
 
 
 def possible(metric: Metric, value: float) -> bool:
@@ -122,59 +124,54 @@ def possible(metric: Metric, value: float) -> bool:
     return value >= 0 or not metric.positive
 
 
-def checked(plain: Mapping[str, Any], kind: Any, field: str, file: Path) -> Any:
+def checked(plain: Mapping[str, Any], kind: Any, field: str, what: str) -> Any:
     """Return a metric or a comparison from plain data; StoreError where it is neither."""
-    refuse_unless(kind, plain, file, field)
+    refuse_unless(kind, plain, what, field)
     unknown = sorted(plain.keys() - {field.name for field in fields(kind)})
     if unknown:
-        raise StoreError(f"{file} cannot be read: {field}: unknown field {unknown[0][:200]!r}")
+        raise StoreError(f"{what}: {field}: unknown field {unknown[0][:200]!r}")
     made = kind(**plain)
     if not FORMAT.fullmatch(made.format):
         raise StoreError(
-            f"{file} cannot be read: {field}.format is {made.format[:200]!r}, needs one such as"
-            " '{:.3f}'"
+            f"{what}: {field}.format is {made.format[:200]!r}, needs one such as '{{:.3f}}'"
         )
     return made
 
 
-def refuse_unless(kind: Any, plain: Mapping[str, Any], file: Path, field: str = "") -> None:
-    """Raise StoreError, with file and field, unless plain data are of a kind."""
+def refuse_unless(kind: Any, plain: Mapping[str, Any], what: str, field: str = "") -> None:
+    """Raise StoreError, naming the field, unless plain data are of a kind."""
     try:
         msgspec.convert(plain, kind)
     except msgspec.ValidationError as error:
         said, _, path = str(error).partition(" - at `$")
         place = (field + path.rstrip("`")).removeprefix(".")
         words = f"{place}: {said}" if place else said
-        raise StoreError(f"{file} cannot be read: {words}") from error
+        raise StoreError(f"{what}: {words}") from error
 
 
-def refuse_unbounded(plain: Any, file: Path) -> None:
-    """Raise StoreError where plain data are too deep, or hold too long texts or numbers."""
-    level: list[Any] = [plain]
-    for _ in range(DEEPEST):
+def refuse_unbounded(plain: Any, what: str) -> None:
+    """Raise StoreError where plain data are too deep, or hold too long texts or numbers.
+
+    It looks at every value of every record, so it is one loop.
+    """
+    level, depth = [plain], 0
+    while level:
+        inner: list[Any] = []
         for value in level:
-            refuse_scalar(value, file)
-        level = [inner for value in level for inner in parts_of(value)]
-        if not level:
-            return
-    raise StoreError(f"{file} cannot be read: it is nested more than {DEEPEST} levels deep")
-
-
-def parts_of(value: Any) -> Iterable[Any]:
-    """Return what a list or mapping holds, keys included."""
-    if isinstance(value, dict):
-        return (*value, *value.values())
-    return value if isinstance(value, list) else ()
-
-
-def refuse_scalar(value: Any, file: Path) -> None:
-    """Raise StoreError for a text or number out of bounds."""
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        words = f"a text has more than {LONGEST_TEXT:,} characters: {value[:50]!r}..."
-    elif isinstance(value, int) and abs(value) >= LARGEST_INTEGER:
-        words = "an integer has more than 63 bits"
-    elif isinstance(value, float) and not abs(value) <= LARGEST_NUMBER:
-        words = f"a number is larger than {LARGEST_NUMBER:g}"
-    else:
-        return
-    raise StoreError(f"{file} cannot be read: {words}")
+            kind, wrong = type(value), ""
+            if kind is dict:
+                inner += value
+                inner += value.values()
+            elif kind is list:
+                inner += value
+            elif kind is str and len(value) > LONGEST_TEXT:
+                wrong = f"a text has more than {LONGEST_TEXT:,} characters: {value[:50]!r}..."
+            elif kind is int and abs(value) >= LARGEST_INTEGER:
+                wrong = "an integer has more than 63 bits"
+            elif kind is float and not abs(value) <= LARGEST_NUMBER:
+                wrong = f"a number is larger than {LARGEST_NUMBER:g}"
+            if wrong:
+                raise StoreError(f"{what}: {wrong}")
+        level, depth = inner, depth + 1
+        if depth > DEEPEST:
+            raise StoreError(f"{what}: it has more than {DEEPEST} levels")

@@ -21,6 +21,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,8 @@ RETRIED = ("crashed", "oom")
 """Statuses that the machine is to blame for, not the training."""
 LONGEST_KEY, LONGEST_REASON = 200, 10_000
 """In characters; file systems take names of 255 bytes."""
+MOST_RUNS = 100_000
+"""That are read of a run directory."""
 
 
 def key(case_id: str) -> str:
@@ -149,24 +152,35 @@ def load_runs(folder: Path) -> list[Run]:
 def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
     """Read all runs that ended, in order of case and seed, and say which cannot be read."""
     runs, unreadable = list[Run](), list[str]()
+    files = run_files(folder, unreadable)
+    for file in islice(files, MOST_RUNS):
+        try:
+            runs.append(load_run(file))
+        except (StoreError, DiskError) as error:
+            unreadable.append(str(error))
+    if next(files, None):
+        unreadable.append(f"{folder / 'runs'} holds more than {MOST_RUNS:,} records")
+    return sorted(runs, key=lambda run: (run.id, run.seed)), sorted(unreadable)
+
+
+def run_files(folder: Path, unreadable: list[str]) -> Iterator[Path]:
+    """Yield the records of runs that ended, and add to a list what is none in their place."""
+    place = below(folder, "runs")
     try:
-        cases = sorted(entry.name for entry in os.scandir(below(folder, "runs")))
-    except FileNotFoundError:
-        return [], []
+        cases = sorted(path.name for path in place.iterdir()) if place.exists() else []
     except OSError as error:
-        raise StoreError(f"{folder / 'runs'} cannot be read: {error.strerror}") from error
+        raise StoreError(f"{place} cannot be read: {error.strerror}") from error
     for case in cases:
         try:
-            names = [path.name for path in below(folder, "runs", case).iterdir()]
+            names = sorted(path.name for path in below(place, case).iterdir())
         except (OSError, DiskError) as error:
             unreadable.append(str(error))
             continue
-        for name in [name for name in names if re.fullmatch(r"[^.].*\.json", name)]:
-            try:
-                runs.append(load_run(folder / "runs" / case / name))
-            except (StoreError, DiskError) as error:
-                unreadable.append(str(error))
-    return sorted(runs, key=lambda run: (run.id, run.seed)), sorted(unreadable)
+        for name in [name for name in names if re.fullmatch(r"[^.].*\.json", name, re.DOTALL)]:
+            if re.fullmatch(r"\d{1,10}\.json", name, re.ASCII):
+                yield place / case / name
+            else:
+                unreadable.append(f"{place / case / name} is not named by a seed")
 
 
 def load_run(file: Path) -> Run:
@@ -216,7 +230,10 @@ def begin(folder: Path, run: Run) -> Run:
     """Note that a run begins, once more perhaps, and return it with its attempts counted.
 
     It is contended if any attempt was. What a killed process left half-written is removed.
+    Raises StoreError for what could be written and not be read: a metric's format, say.
     """
+    from pytest_amlnn import records  # not before something is trained: it takes a while
+
     file = place(folder, run.id, run.seed) / BEGUN
     for parent in (file.parent, run_file(folder, run.id, run.seed).parent):
         remove_parts(parent)
@@ -224,7 +241,10 @@ def begin(folder: Path, run: Run) -> Run:
         before = load_run(file)
         contended = run.contended or before.contended
         run = replace(run, attempts=1 + before.attempts, contended=contended)
-    write_json(file, result.to_plain(run))
+    plain, what = as_stored(result.to_plain(run)), f"{file} cannot be written"
+    records.refuse_unbounded(plain, what)  # now: after the training is too late
+    records.refuse_unless_run(plain, what)
+    write_json(file, plain)
     return run
 
 
