@@ -13,8 +13,8 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 PART = ".amlnn-part-"
 """How the names of unfinished files begin."""
@@ -79,7 +79,7 @@ def below(folder: Path, *parts: str) -> Path:
 # reading
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading that is neither link, pipe, device nor folder.
 
     Raises FileNotFoundError where there is nothing, DiskError where it cannot be opened.

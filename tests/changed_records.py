@@ -20,8 +20,7 @@ import pytest
 from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 
-from pytest_amlnn import Limit, plans, store
-from pytest_amlnn.cli import main
+from pytest_amlnn import Limit, cli, plans, store
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.engines import inline
 from pytest_amlnn.identity import IdentityError
@@ -33,6 +32,7 @@ SECONDS = 20.0
 """That one change may take on a busy machine; alone it is a hundredth."""
 CASE = small_case("linear")
 ID = f"test_small[{CASE}]"
+DATA = squares()
 
 NASTY = (
     *("null", "true", "0", "-1", "0.5", "1e308", "-1e308", "1e999", "NaN", "-Infinity"),
@@ -123,7 +123,7 @@ def assert_reported(folder: Path) -> str:
             (folder / name).unlink()
     started, said, printed = monotonic(), StringIO(), StringIO()
     with redirect_stderr(said), redirect_stdout(printed):
-        code = main(["report", str(folder)])
+        code = cli.main(["report", str(folder)])
 
     assert monotonic() - started < SECONDS
     assert code == (1 if said.getvalue() else 0)
@@ -146,6 +146,7 @@ def quickly() -> Iterator[None]:
         patch.setattr("os.fsync", lambda descriptor: None)
         begun = cache(lambda seed: inline_initial_run(job(Path()), seed, CPU))
         patch.setattr(inline, "initial_run", lambda job, seed, device: begun(seed))
+        patch.setattr(cli, "parser", cache(cli.parser))
         yield
 
 
@@ -154,7 +155,7 @@ inline_initial_run = inline.initial_run
 
 def job(folder: Path) -> Job:
     """Return what an engine is given to resume the sweep."""
-    return Job(case=CASE, id=ID, seeds=(0, 1), data=squares(), out=folder, device="cpu")
+    return Job(case=CASE, id=ID, seeds=(0, 1), data=DATA, out=folder, device="cpu")
 
 
 def resume(folder: Path) -> None:

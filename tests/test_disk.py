@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+import sweeps
 from small_runs import everything
 
 from pytest_amlnn import disk
+from pytest_amlnn.cli import main
 
 
 def test_file_is_replaced(tmp_path):
@@ -146,3 +149,60 @@ def test_more_than_is_allowed_is_not_read(tmp_path):
     assert disk.read(tmp_path / "file", 5) == b"12345"
     with pytest.raises(disk.DiskError, match="it has more than 4 bytes"):
         disk.read(tmp_path / "file", 4)
+
+
+# whole sweeps
+
+
+@pytest.mark.slow
+def test_sweep_below_a_folder_whose_name_is_no_text(zygote, tmp_path):
+    """With a byte in its path that is no UTF-8 a sweep is trained, resumed and reported."""
+    folder = tmp_path / "caf\udce9"
+    folder.mkdir()
+    (folder / "test_small.py").write_text(sweeps.BENCHMARKS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    repository = sweeps.Repository(zygote=zygote, folder=tmp_path)
+    for more in ((), ("--amlnn-resume",)):
+        sweep = repository.start("caf\udce9", "--amlnn-out=caf\udce9/out", *more)
+
+        assert sweep.wait() == 0, sweep.output.read_bytes()
+    plan = json.loads((folder / "out" / "plan.json").read_text())
+
+    assert plan["cases"][0]["nodeid"] == r"caf\udce9/test_small.py::test_small[one]"
+    assert main(["report", str(folder / "out")]) == 0
+
+
+REFUSING = """
+import os, {module}
+
+def refuse(*_):
+    raise OSError({number}, os.strerror({number}))
+
+{module}.{function} = refuse
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "function", "number", "words"),
+    [
+        ("fcntl", "flock", errno.ENOLCK, "its file system has no locks"),
+        ("os", "fsync", errno.EINVAL, "fsync says: Invalid argument"),
+        ("os", "fsync", errno.EIO, "its file system does not confirm what is written"),
+    ],
+)
+def test_sweep_on_a_poor_file_system_ends_in_words(
+    module, function, number, words, zygote, tmp_path
+):
+    """What a file system lacks is said once, and is no fault of pytest's."""
+    (tmp_path / "test_small.py").write_text(sweeps.BENCHMARKS)
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    text = REFUSING.format(module=module, function=function, number=number)
+    (tmp_path / "conftest.py").write_text(text)
+    status, text = sweeps.Repository(zygote=zygote, folder=tmp_path).run()
+
+    assert status == 1
+    assert words in text
+    assert "INTERNALERROR" not in text
+    assert "Traceback" not in text
+    assert "make room" not in text

@@ -39,7 +39,9 @@ def test_old_sweep_is_reported(tmp_path):
 def test_old_sweep_is_not_resumed(tmp_path):
     """An old run directory is refused with what can be done with it."""
     folder = shutil.copytree(RECORDS, tmp_path / "sweep")
-    words = f"{re.escape(str(folder))} is a record of schema 2, .* it can be reported, not resumed"
+    words = (
+        f"{re.escape(str(folder))} is a record of schema 2, .* it can be reported, not resumed"
+    )
     with pytest.raises(StoreError, match=words):
         plans.claim(folder, resume=True)
 
