@@ -48,6 +48,22 @@ class PlannedOptions(Struct):
     """What the command line said."""
 
     profile: Name
+    data: dict[str, Text] | None = None
+    device: Name = ""
+    seed: Seed = 0
+    repeats: Times | None = None
+    gate: Name = ""
+
+
+class Commit(Struct):
+    """What pytest-benchmark says of the repository."""
+
+    id: Text | None = None
+    time: Text | None = None
+    author_time: Text | None = None
+    dirty: bool | None = None
+    project: Text | None = None
+    branch: Text | None = None
 
 
 class Plan(Struct):
@@ -57,7 +73,7 @@ class Plan(Struct):
     options: PlannedOptions
     limits: list[Limit]
     cases: list[PlannedCase]
-    commit: dict[str, Any]
+    commit: Commit
     costs: dict[str, Positive] = {}
 
 
@@ -68,7 +84,17 @@ class Packages(Struct):
     timm: Name | None
 
 
-class Environment(Struct):
+class Machine(Struct, kw_only=True):
+    """What is said of a machine, as far as it is."""
+
+    platform: Name = ""
+    device: Name = ""
+    threads: Count | None = None
+    cuda: Name | None = None
+    cpu_capability: Name | None = None
+
+
+class Environment(Machine, kw_only=True):
     """environment.json."""
 
     schema: int
@@ -78,6 +104,18 @@ class Environment(Struct):
     cores: Count | None
     accelerator: Name | None
     datasets: dict[Name, dict[str, Any]]
+    profile: Name = ""
+    engine: Name = ""
+
+
+class RunEnvironment(Machine, kw_only=True):
+    """What is compared of the machine when a run is resumed."""
+
+    packages: dict[str, Name | None] = {}
+    python: Name = ""
+    processor: Name = ""
+    cores: Count | None = None
+    accelerator: Name | None = None
 
 
 class Training(Struct):
@@ -110,11 +148,16 @@ class Task(Struct, forbid_unknown_fields=True):
     columns: list[dict[str, Any]]
 
 
-class RunEnvironment(Struct):
-    """What is compared of the machine when a run is resumed."""
+class Epoch(Struct):
+    """One epoch; all other fields are `Scores`."""
 
-    packages: dict[str, Name | None] = {}
-    device: Name = ""
+    learning_rate: Positive | None
+    gradient_norm: Positive | None
+    steps: Count
+    seconds: dict[Name, Positive]
+
+
+Scores = dict[Name, Number | None]
 
 
 class RunRecord(Struct, forbid_unknown_fields=True):
@@ -126,9 +169,9 @@ class RunRecord(Struct, forbid_unknown_fields=True):
     task: Task
     status: Literal[STATUSES]  # type: ignore[valid-type]
     reason: Text
-    epochs: list[dict[str, Number | None | dict[str, Positive]]]
+    epochs: list[Epoch]
     best_epoch: Times | None
-    metrics: dict[Name, Number | None]
+    metrics: Scores
     parts: dict[Name, Positive]
     data: dict[str, Any]
     init: Name
@@ -138,7 +181,7 @@ class RunRecord(Struct, forbid_unknown_fields=True):
     contended: bool
     schema: int
     answers: Digest | None = None
-    baselines: dict[Name, Number | None] = {}
+    baselines: Scores = {}
     weights: dict[str, Text | None] = {}
     together: Times = 1
     attempts: Times = 1

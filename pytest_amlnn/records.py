@@ -18,12 +18,20 @@ import msgspec
 from pytest_amlnn import disk, result
 from pytest_amlnn.disk import StoreError
 from pytest_amlnn.metrics import COMMON, Metric, Paired
-from pytest_amlnn.record_forms import LARGEST_NUMBER, LONGEST_TEXT, Environment, Plan, RunRecord
+from pytest_amlnn.record_forms import (
+    LARGEST_NUMBER,
+    LONGEST_TEXT,
+    Environment,
+    Epoch,
+    Plan,
+    RunRecord,
+    Scores,
+)
 from pytest_amlnn.result import SCHEMA, Run
 
 READABLE = (1, 2, SCHEMA)
 MIB = 2**20
-LARGEST_RUN, LARGEST_PLAN, LARGEST_ENVIRONMENT = 8 * MIB, 32 * MIB, 32 * MIB
+LARGEST_RUN, LARGEST_PLAN, LARGEST_ENVIRONMENT = 8 * MIB, 16 * MIB, 8 * MIB
 """In bytes. A run of 1,000 epochs has 0.4 MiB, a plan of 20,000 cases 6."""
 DEEPEST = 32
 """Levels of nesting."""
@@ -32,6 +40,7 @@ ROUNDING = 1e-6
 """By which the mean of shares may lie outside of 0..1."""
 FORMAT = re.compile(r"[^{}]{0,20}\{:[ +-]?,?(\.\d{1,2})?[eEfFgG%]\}[^{}]{0,20}")
 """How a number may be shown: no fields of objects, no widths."""
+EPOCH = frozenset(Epoch.__struct_fields__)
 
 
 # reading
@@ -45,6 +54,9 @@ def read_plan(file: Path) -> dict[str, Any]:
     twice = [id for id, count in counts.items() if count > 1]
     if twice:
         raise StoreError(f"{file} cannot be read: cases: {twice[0][:200]} is planned twice")
+    for i, limit in enumerate(plain["limits"]):
+        if limit.get("at_least") is None and limit.get("at_most") is None:
+            raise StoreError(f"{file} cannot be read: limits[{i}] has no bound")
     return plain
 
 
@@ -74,7 +86,7 @@ def read_run(file: Path) -> Run:
 def read_json(file: Path, most: int = LARGEST_PLAN) -> dict[str, Any]:
     """Read plain data of a schema that is known, of at most so many bytes; else StoreError."""
     try:
-        plain = msgspec.json.decode(disk.read(file, most))
+        plain: Any = msgspec.json.decode(disk.read(file, most))
     except FileNotFoundError as error:
         raise StoreError(f"{file} is missing: {file.parent} is no run directory") from error
     except disk.DiskError as error:
@@ -83,8 +95,9 @@ def read_json(file: Path, most: int = LARGEST_PLAN) -> dict[str, Any]:
         raise StoreError(f"{file} cannot be read: it is nested too deeply") from error
     except (msgspec.MsgspecError, ValueError) as error:
         raise StoreError(f"{file} cannot be read: {error}") from error
-    schema = plain.get("schema") if isinstance(plain, dict) else None
-    if isinstance(schema, bool | float) or schema not in READABLE:
+    if not isinstance(plain, dict) or type(plain.get("schema")) is not int:
+        raise StoreError(f"{file} is no record of pytest-amlnn, or of another version")
+    if plain["schema"] not in READABLE:
         raise StoreError(f"{file} was written by another version of pytest-amlnn")
     refuse_unbounded(plain, f"{file} cannot be read")
     return plain
@@ -99,17 +112,17 @@ def refuse_unless_run(plain: Mapping[str, Any], what: str) -> None:
     `what` begins the message: which file it is, and what cannot be done.
     """
     refuse_unless(RunRecord, plain, what)
-    task = plain["task"]
-    metrics = [
-        checked(m, Metric, f"task.metrics[{i}]", what) for i, m in enumerate(task["metrics"])
-    ]
+    scores = [{name: epoch[name] for name in epoch.keys() - EPOCH} for epoch in plain["epochs"]]
+    refuse_unless(list[Scores], scores, what, "epochs")
     columns = [
-        checked(column, Paired if "by" in column else Metric, f"task.columns[{i}]", what)
-        for i, column in enumerate(task["columns"])
+        checked(column, Paired if part == "columns" and "by" in column else Metric, where, what)
+        for part in ("metrics", "columns")
+        for i, column in enumerate(plain["task"][part])
+        if (where := f"task.{part}[{i}]")
     ]
-    shown = [column for column in columns if isinstance(column, Metric)]
+    metrics = [column for column in columns if isinstance(column, Metric)]
     for field in ("metrics", "baselines"):
-        for metric in (*metrics, *shown, *COMMON):
+        for metric in (*metrics, *COMMON):
             value = plain.get(field, {}).get(metric.name)
             if value is not None and not possible(metric, value):
                 raise StoreError(f"{what}: {field}.{metric.name} is {value}")
@@ -121,7 +134,7 @@ def possible(metric: Metric, value: float) -> bool:
     """Return whether a metric can have a value."""
     if metric.share:
         return -ROUNDING <= value <= 1 + ROUNDING
-    return value >= 0 or not metric.positive
+    return value >= 0 or not (metric.positive or metric in COMMON)
 
 
 def checked(plain: Mapping[str, Any], kind: Any, field: str, what: str) -> Any:
@@ -138,7 +151,7 @@ def checked(plain: Mapping[str, Any], kind: Any, field: str, what: str) -> Any:
     return made
 
 
-def refuse_unless(kind: Any, plain: Mapping[str, Any], what: str, field: str = "") -> None:
+def refuse_unless(kind: Any, plain: Any, what: str, field: str = "") -> None:
     """Raise StoreError, naming the field, unless plain data are of a kind."""
     try:
         msgspec.convert(plain, kind)

@@ -94,6 +94,9 @@ def test_format_that_is_accepted_shows_every_number(format, value):
     assert len(format.format(value)) < 1000
 
 
+EPOCH = {"learning_rate": 0.1, "gradient_norm": None, "steps": 1, "seconds": {}}
+
+
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
@@ -104,6 +107,10 @@ def test_format_that_is_accepted_shows_every_number(format, value):
         ("metrics", {"test_loss": "low"}, "metrics[...]: Expected `float | null`, got `str`"),
         ("baselines", {"chance": 10**400}, "an integer has more than 63 bits"),
         ("best_epoch", 7, "best_epoch is 7"),
+        ("metrics", {"epochs": -1}, "metrics.epochs is -1"),
+        ("epochs", [{"steps": 1}], "epochs[0]: Object missing required field `learning_rate`"),
+        ("epochs", [EPOCH | {"val_loss": {}}], "epochs[0][...]: Expected `float | null`"),
+        ("epochs", [EPOCH | {"steps": None}], "epochs[0].steps: Expected `int`, got `null`"),
         ("case", {}, "case: Object missing required field `size`"),
         ("environment", {"packages": "all"}, "environment.packages: Expected `object`"),
         ("data", {"a": 1e301}, "a number is larger than 1e+300"),
