@@ -43,16 +43,28 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 UNLOCKED = f"its file system has no locks: {ELSEWHERE}"
 
 
-class DiskError(Exception):
+class OneLineError(Exception):
+    """What went wrong, in one visible line: it may quote names that a stranger gave."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
+
+
+class DiskError(OneLineError):
     """A file that cannot be written or must not be used; the message says what to do."""
 
 
-class StoreError(Exception):
+class StoreError(OneLineError):
     """A run directory that cannot be used; the message names it and says what to do."""
 
 
 class SyncError(OSError):
     """The system does not say that what was written has reached the disk."""
+
+
+def visible(text: str) -> str:
+    """Return text without line ends or other characters that one does not see."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 # places

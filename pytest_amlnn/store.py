@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn import disk, result
-from pytest_amlnn.disk import DiskError, below, remove_parts, write
+from pytest_amlnn.disk import DiskError, below, remove_parts, visible, write
 from pytest_amlnn.disk import StoreError as StoreError
 from pytest_amlnn.identity import differences
 from pytest_amlnn.result import SCHEMA, Run
@@ -165,22 +165,25 @@ def read_runs(folder: Path) -> tuple[list[Run], list[str]]:
 
 def run_files(folder: Path, unreadable: list[str]) -> Iterator[Path]:
     """Yield the records of runs that ended, and add to a list what is none in their place."""
-    place = below(folder, "runs")
-    try:
-        cases = sorted(path.name for path in place.iterdir()) if place.exists() else []
-    except OSError as error:
-        raise StoreError(f"{place} cannot be read: {error.strerror}") from error
-    for case in cases:
-        try:
-            names = sorted(path.name for path in below(place, case).iterdir())
-        except (OSError, DiskError) as error:
-            unreadable.append(str(error))
-            continue
+    place = folder / "runs"
+    for case in names_in(folder, "runs", unreadable) if os.path.lexists(place) else []:
+        names = names_in(place, case, unreadable)
         for name in [name for name in names if re.fullmatch(r"[^.].*\.json", name, re.DOTALL)]:
             if re.fullmatch(r"\d{1,10}\.json", name, re.ASCII):
                 yield place / case / name
             else:
-                unreadable.append(f"{place / case / name} is not named by a seed")
+                unreadable.append(visible(f"{place / case / name} is not named by a seed"))
+
+
+def names_in(folder: Path, name: str, unreadable: list[str]) -> list[str]:
+    """Return what lies in a folder that no link leads to; add to a list what is none."""
+    try:
+        return sorted(path.name for path in below(folder, name).iterdir())
+    except DiskError as error:
+        unreadable.append(str(error))
+    except OSError as error:
+        unreadable.append(visible(f"{folder / name} cannot be read: {error.strerror}"))
+    return []
 
 
 def load_run(file: Path) -> Run:

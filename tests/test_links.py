@@ -229,6 +229,19 @@ def test_reports_take_the_place_of_what_is_no_folder(name, odd, whole, tmp_path)
     assert not [path for path in folder.iterdir() if path.name.startswith(PART)]
 
 
+@pytest.mark.parametrize("name", ["a\n::error::b", "a\x1b[31m", "a\u202eb", "a\udce9", "a\r"])
+def test_names_that_a_stranger_gave_are_shown_in_one_visible_line(name, whole, tmp_path):
+    """Line ends, escape sequences and marks in names reach no terminal and no log."""
+    folder = shutil.copytree(whole, tmp_path / "sweep")
+    shutil.copytree(folder / "runs" / KEY, folder / "runs" / name)
+    (folder / "runs" / KEY / f"{name}.json").touch()
+    words = assert_reported(folder)
+
+    assert words.removesuffix("\n").isprintable()
+    assert words.isascii()
+    assert str(StoreError(name)).isprintable()
+
+
 def test_folder_of_many_names_takes_no_long_time(whole, tmp_path):
     """Names that are no runs are told from those that are, and counted."""
     folder = shutil.copytree(whole, tmp_path / "sweep")
