@@ -27,7 +27,7 @@ from pytest_amlnn.record_forms import (
     RunRecord,
     Scores,
 )
-from pytest_amlnn.result import SCHEMA, Run
+from pytest_amlnn.result import FINISHED, SCHEMA, Run
 
 READABLE = (1, 2, SCHEMA)
 MIB = 2**20
@@ -126,7 +126,8 @@ def refuse_unless_run(plain: Mapping[str, Any], what: str) -> None:
             value = plain.get(field, {}).get(metric.name)
             if value is not None and not possible(metric, value):
                 raise StoreError(f"{what}: {field}.{metric.name} is {value}")
-    if (plain["best_epoch"] or 0) > len(plain["epochs"]):
+    tested = plain["status"] == FINISHED and plain["best_epoch"]
+    if tested and tested > len(plain["epochs"]):
         raise StoreError(f"{what}: best_epoch is {plain['best_epoch']}")
 
 
