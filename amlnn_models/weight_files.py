@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.data import DataError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -35,19 +35,19 @@ def read(path: Path) -> dict[str, Tensor]:
         or not all(isinstance(name, str) for name in found)
         or not all(map(torch.is_tensor, found.values()))
     ):
-        raise DataError(f"{printable(path)} holds no tensors by name: it is no file of weights")
+        raise DataError(f"{visible(path)} holds no tensors by name: it is no file of weights")
     tensors: dict[str, Tensor] = {}
     for name, tensor in found.items():
         bare = name.removeprefix("module.")
         if bare in tensors:
             raise DataError(
-                f"{printable(path)} holds {printable(bare)} twice, with and without `module.` "
+                f"{visible(path)} holds {visible(bare)} twice, with and without `module.` "
                 "before it; remove one"
             )
         tensors[bare] = _plain(tensor, bare, path)
     if sum(tensor.nbytes for tensor in tensors.values()) > path.stat().st_size:
         raise DataError(
-            f"{printable(path)} holds tensors that share or repeat their numbers; save each as "
+            f"{visible(path)} holds tensors that share or repeat their numbers; save each as "
             "its own, as tensor.contiguous().clone() is"
         )
     return tensors
@@ -66,14 +66,14 @@ def _content(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # every reader has its own
-        words = printable(str(error).strip().partition("\n")[0]) or type(error).__name__
+        words = visible(str(error).strip().partition("\n")[0]) or type(error).__name__
         # torch's own words advise to run what the file asks for
         if type(error).__name__ == "UnpicklingError" or "weights_only" in str(error):
             words = (
                 "it is no file of torch, or asks for more than tensors, which nothing here "
                 "runs; save the net's state_dict alone"
             )
-        raise DataError(f"{printable(path)} cannot be read as weights: {words}") from error
+        raise DataError(f"{visible(path)} cannot be read as weights: {words}") from error
 
 
 def _check_members(path: Path) -> None:
@@ -99,7 +99,7 @@ def _plain(tensor: Tensor, name: str, path: Path) -> Tensor:
     }
     if found := [kind for kind, there in kinds.items() if there]:
         raise DataError(
-            f"{printable(path)}: {printable(name)} is {found[0]}; save it as a dense tensor of "
+            f"{visible(path)}: {visible(name)} is {found[0]}; save it as a dense tensor of "
             "floats"
         )
     return tensor.detach().as_subclass(torch.Tensor)
@@ -119,8 +119,8 @@ def match_names(
     try:
         renamed = renaming(found)
     except Exception as error:  # it gives tensors another shape, by names it expects
-        words = printable(str(error).partition("\n")[0])
-        raise DataError(f"{printable(path)} is not of {name}: {words}") from error
+        words = visible(str(error).partition("\n")[0])
+        raise DataError(f"{visible(path)} is not of {name}: {words}") from error
     renamed = {key: t for key, t in renamed.items() if not key.startswith("AuxLogits.")}
     if not wanted.keys() & renamed.keys() and in_order(renamed) == in_order(own):
         renamed = dict(zip(wanted, renamed.values(), strict=True))
@@ -150,8 +150,8 @@ def match_names(
     ]
     if wrong:
         more = f", and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        shown = printable("; ".join(wrong[:SHOWN]))
-        raise DataError(f"{printable(path)} is not of {name}: {shown}{more}")
+        shown = visible("; ".join(wrong[:SHOWN]))
+        raise DataError(f"{visible(path)} is not of {name}: {shown}{more}")
     return renamed
 
 

@@ -17,7 +17,7 @@ from amlnn_models.weight_files import read as read
 from pytest_amlnn.cache import expanded
 from pytest_amlnn.data import DataError, Weights
 from pytest_amlnn.download import DownloadError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 if TYPE_CHECKING:
     from torch import nn
@@ -151,7 +151,7 @@ def fetch_one(model: str, url: str | None) -> Path:
             )
         )
     except Exception as error:  # the hub, its network and its storage each have their own
-        first = printable(str(error).strip().partition("\n")[0])
+        first = visible(str(error).strip().partition("\n")[0])
         raise DownloadError(
             f"weights of {model}, timm/{TAGS[model]}: {first or repr(error)}"
         ) from error

@@ -19,7 +19,7 @@ from amlnn_datasets.picture_root import ORIGINAL as ORIGINAL
 from amlnn_datasets.picture_root import root_of_folder, root_of_names
 from amlnn_datasets.regular_files import await_next_tick, open_regular, stamp
 from pytest_amlnn.data import DataError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 ANNOTATIONS = "val/val_annotations.txt"
 LISTS = ("wnids.txt", "words.txt")
@@ -70,7 +70,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
             kind = kind_of(_beginning(file))
             words = f"but {kind}" if kind not in {None, "a zip"} else "or one that was cut off"
             raise DataError(
-                f"{printable(path)}: not a zip, {words} ({printable(error)}); get it again"
+                f"{visible(path)}: not a zip, {words} ({visible(error)}); get it again"
             ) from error
         with archive:
             yield _opened_zip(path, archive)
@@ -129,19 +129,19 @@ def _status(path: Path) -> tuple[bool, os.stat_result]:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         raise DataError(
-            f"{printable(path)}: no such file or folder; name Tiny ImageNet's zip or folder"
+            f"{visible(path)}: no such file or folder; name Tiny ImageNet's zip or folder"
         ) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if not (stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)):
         raise DataError(
-            f"{printable(path)}: a device or a pipe; name Tiny ImageNet's zip or folder"
+            f"{visible(path)}: a device or a pipe; name Tiny ImageNet's zip or folder"
         )
     return stat.S_ISDIR(status.st_mode), status
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{printable(path)}: cannot be read ({printable(error)})")
+    return DataError(f"{visible(path)}: cannot be read ({visible(error)})")
 
 
 def _beginning(file: BinaryIO) -> bytes:
@@ -156,7 +156,7 @@ def _bound(name: str) -> int:
 def _check_size(path: Path, name: str, size: int) -> None:
     if size > _bound(name):
         raise DataError(
-            f"{printable(path)}: {printable(name)} would be {size:,} bytes, more than the "
+            f"{visible(path)}: {visible(name)} would be {size:,} bytes, more than the "
             f"{_bound(name):,} that such a file may have; get the archive again"
         )
 
@@ -177,12 +177,12 @@ def _opened_folder(path: Path) -> Archive:
         name = os.fsencode(raw).decode("utf-8", "backslashreplace")
         if not stat.S_ISREG(status.st_mode):
             raise DataError(
-                f"{printable(path)}: {printable(name)} is no file, but a device, a pipe or a "
+                f"{visible(path)}: {visible(name)} is no file, but a device, a pipe or a "
                 "link to nothing; remove it, or get the archive again"
             )
         _check_size(path, name, status.st_size)
         if name in places:
-            raise DataError(f"{printable(path)}: two files are named {name}; rename one")
+            raise DataError(f"{visible(path)}: two files are named {name}; rename one")
         places[name] = place
 
     def read(name: str) -> bytes:
@@ -206,11 +206,11 @@ def _listed(path: Path) -> dict[str, tuple[str, os.stat_result]]:
                         files[name] = (entry, status)
                     if len(files) > FILES_BOUND:
                         raise DataError(
-                            f"{printable(path)}: holds more than {FILES_BOUND:,} files; name "
+                            f"{visible(path)}: holds more than {FILES_BOUND:,} files; name "
                             "the folder of Tiny ImageNet"
                         )
     except OSError as error:
-        raise DataError(f"{printable(path)}: cannot be listed ({printable(error)})") from error
+        raise DataError(f"{visible(path)}: cannot be listed ({visible(error)})") from error
     return files
 
 
@@ -232,7 +232,7 @@ def _opened_zip(path: Path, archive: zipfile.ZipFile) -> Archive:
     for member in archive.infolist():
         if fault := _fault(member):
             raise DataError(
-                f"{printable(path)}: {member.orig_filename!r} {fault}, which no Tiny ImageNet "
+                f"{visible(path)}: {member.orig_filename!r} {fault}, which no Tiny ImageNet "
                 "needs; get the archive again"
             )
     members = _members(path, archive)
@@ -260,7 +260,7 @@ def _members(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]
             name = member.filename.removeprefix(root)
             if name in members:
                 raise DataError(
-                    f"{printable(path)}: holds {printable(name)} twice; get the archive again"
+                    f"{visible(path)}: holds {visible(name)} twice; get the archive again"
                 )
             members[name] = member
     return members

@@ -40,7 +40,7 @@ from pytest_amlnn.cache import check_own_folder, own_folder
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError, sync
 from pytest_amlnn.disk import write as write_whole
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 SCHEMA = 2
 RUN = 64
@@ -164,7 +164,7 @@ def recall(home: Path, fingerprint: str) -> Entry | None:
 
 def remember(home: Path, fingerprint: str, entry: Entry, path: Path) -> None:
     """Note which entry belongs to the archive at `path` as it looks now."""
-    note = json.dumps({"path": printable(path), "digest": entry.digest})
+    note = json.dumps({"path": visible(path), "digest": entry.digest})
     if (home / "known").is_symlink():  # what it leads to is not ours
         (home / "known").unlink()
     with suppress(DiskError):  # without a note the archive is only read again
@@ -192,7 +192,7 @@ def _cache_errors(home: Path) -> Iterator[None]:
         yield
     except (OSError, NotImplementedError, DiskError) as error:  # no locks there: the second
         raise DataError(
-            f"{printable(home)}: cannot keep decoded pictures there ({printable(error)}); make "
+            f"{visible(home)}: cannot keep decoded pictures there ({visible(error)}); make "
             "room, or name another folder in the environment variable AMLNN_CACHE"
         ) from error
 

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from amlnn_datasets.picture_archive import Archive
 from amlnn_datasets.picture_files import kind_of
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 SIDE = 64
 LISTED = 20
@@ -31,8 +31,8 @@ def decode_run(archive: Archive, names: Sequence[str]) -> tuple[bytes, list[str]
             pixels.append(decode(data))
         except Exception as error:  # whatever a decoder raises, the picture is bad
             kind = kind_of(data) if data is not None else None
-            reason = f"{kind}, not a JPEG" if kind else printable(error) or type(error).__name__
-            faults.append(f"{printable(name)} ({reason})")
+            reason = f"{kind}, not a JPEG" if kind else visible(error) or type(error).__name__
+            faults.append(f"{visible(name)} ({reason})")
     return b"".join(pixels), faults
 
 
@@ -65,7 +65,7 @@ def listing(path: Path, faults: Sequence[str]) -> str:
     foreign = sum(fault.endswith(", not a JPEG)") for fault in faults)
     remedies = [OTHER_FILES] * bool(foreign)
     remedies += ["get the archive again"] * (foreign < len(faults))
-    lines = [f"{printable(path)}: {len(faults):,} bad pictures; {'; '.join(remedies)}:"]
+    lines = [f"{visible(path)}: {len(faults):,} bad pictures; {'; '.join(remedies)}:"]
     lines += faults[:LISTED]
     if len(faults) > LISTED:
         lines.append(f"and {len(faults) - LISTED:,} more")
@@ -77,7 +77,7 @@ def progress_bar(total: int, home: Path) -> Iterator[Progress]:
     """Show on a terminal how many pictures are decoded; elsewhere announce it in a line."""
     terminal = sys.stderr.isatty()
     if not terminal:
-        print(f"amlnn: decoding {total:,} pictures into {printable(home)}", file=sys.stderr)
+        print(f"amlnn: decoding {total:,} pictures into {visible(home)}", file=sys.stderr)
     console = Console(stderr=True)
     with Progress(console=console, disable=not terminal) as progress:
         progress.add_task("Decoding pictures, once", total=total)

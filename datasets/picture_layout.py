@@ -14,7 +14,7 @@ from amlnn_datasets.picture_archive import ANNOTATIONS, ORIGINAL, UNREADABLE, Ar
 from amlnn_datasets.picture_files import is_jpeg_name, kind_of
 from amlnn_datasets.picture_root import some
 from pytest_amlnn.data import DataError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,15 @@ def _check_arrangement(archive: Archive) -> None:
     for name in archive.names:
         if _misplaced(name):
             raise DataError(
-                f"{printable(archive.path)}: {printable(name)} is not where the original has "
+                f"{visible(archive.path)}: {visible(name)} is not where the original has "
                 f"its pictures, as in a copy for torchvision's ImageFolder layout; {ORIGINAL}"
             )
     if ANNOTATIONS not in archive.names:
-        raise DataError(f"{printable(archive.path)}: holds no {ANNOTATIONS}; {ORIGINAL}")
+        raise DataError(f"{visible(archive.path)}: holds no {ANNOTATIONS}; {ORIGINAL}")
     places = [name for name in archive.names if _is_picture_place(name)]
     if strangers := [name for name in places if not is_jpeg_name(name)]:
         raise DataError(
-            f"{printable(archive.path)}: not called *.JPEG, as pictures are: "
+            f"{visible(archive.path)}: not called *.JPEG, as pictures are: "
             f"{some([_described(archive, name) for name in strangers])}; remove or rename "
             f"{'it' if len(strangers) == 1 else 'them'}"
         )
@@ -86,7 +86,7 @@ def _check_case(archive: Archive, places: Sequence[str]) -> None:
         other = folded.setdefault(name.casefold(), name)
         if other != name:
             raise DataError(
-                f"{printable(archive.path)}: {some([other, name])} are one on systems that "
+                f"{visible(archive.path)}: {some([other, name])} are one on systems that "
                 "ignore case; remove or rename one"
             )
 
@@ -122,13 +122,13 @@ def _train_files(names: Collection[str]) -> dict[str, list[str]]:
 
 def _check_classes(archive: Archive, train: Mapping[str, Sequence[str]]) -> None:
     if not train:
-        raise DataError(f"{printable(archive.path)}: train/ holds no pictures; {ORIGINAL}")
+        raise DataError(f"{visible(archive.path)}: train/ holds no pictures; {ORIGINAL}")
     if "wnids.txt" not in archive.names:
         return
     listed = {line for _, line in _lines(archive, "wnids.txt")}
     if differing := listed.symmetric_difference(train):
         raise DataError(
-            f"{printable(archive.path)}: wnids.txt and train/ differ by {some(differing)}; "
+            f"{visible(archive.path)}: wnids.txt and train/ differ by {some(differing)}; "
             "get the archive again"
         )
 
@@ -141,14 +141,14 @@ def _val_files(archive: Archive, train: Collection[str]) -> dict[str, str]:
         file, wnid = (part.strip() for part in [*line.split("\t"), ""][:2])
         if fault := _annotation_fault(file, wnid, bare, train):
             raise DataError(
-                f"{printable(archive.path)}: {ANNOTATIONS} line {number} "
-                f"{printable(fault)}; get the archive again"
+                f"{visible(archive.path)}: {ANNOTATIONS} line {number} "
+                f"{visible(fault)}; get the archive again"
             )
         bare.remove(file)
         labels[file] = wnid
     if bare or not labels:
         raise DataError(
-            f"{printable(archive.path)}: {ANNOTATIONS} "
+            f"{visible(archive.path)}: {ANNOTATIONS} "
             f"has no line for {some(bare) or 'any picture'}; "
             "get the archive again"
         )
@@ -189,7 +189,7 @@ def _lines(archive: Archive, name: str) -> Iterator[tuple[int, str]]:
         text = _decoded(archive.read(name))
     except UNREADABLE as error:
         raise DataError(
-            f"{printable(archive.path)}: {name} cannot be read ({printable(error)}); save it "
+            f"{visible(archive.path)}: {name} cannot be read ({visible(error)}); save it "
             "as text in UTF-8, or get the archive again"
         ) from error
     # not splitlines(): it also cuts at characters that may stand in a line

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from amlnn_datasets.picture_files import is_left_behind
 from pytest_amlnn.data import DataError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 ORIGINAL = (
     "the original layout is needed: train/<wnid>/images/*.JPEG, val/images/*.JPEG and "
@@ -57,21 +57,21 @@ def chosen_root(path: Path, found: Iterable[str], tops: Collection[str]) -> str:
     where = some([f"{place}/" for place in roots])
     if len(roots) > 1:
         raise DataError(
-            f"{printable(path)}: holds several folders with a train/: {where}; name an archive "
+            f"{visible(path)}: holds several folders with a train/: {where}; name an archive "
             "or a folder with one"
         )
     if roots and "/" in roots[0]:
         raise DataError(
-            f"{printable(path)}: holds train/ too far down, in {where}; name that folder, or "
+            f"{visible(path)}: holds train/ too far down, in {where}; name that folder, or "
             "pack it anew"
         )
     if not roots:
         what = some([top for top in tops if not is_left_behind(top)]) or "nothing"
-        raise DataError(f"{printable(path)}: holds no train/, but {what}; {ORIGINAL}")
+        raise DataError(f"{visible(path)}: holds no train/, but {what}; {ORIGINAL}")
     return roots[0]
 
 
 def some(names: Collection[str]) -> str:
     """Name a few, and count the others."""
     more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(printable(name) for name in sorted(names)[:NAMED]) + more
+    return ", ".join(visible(name) for name in sorted(names)[:NAMED]) + more

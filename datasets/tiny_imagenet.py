@@ -16,7 +16,7 @@ from amlnn_datasets.picture_layout import Layout, layout_of
 from pytest_amlnn.cache import cache_folder, expanded
 from pytest_amlnn.data import DataError, Pictures, Source, Split
 from pytest_amlnn.download import download
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 NAME = "tiny-imagenet"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -57,7 +57,7 @@ def locate(given: str | None) -> Path | None:
         return _fetched() if _fetched().is_file() else None
     except OSError as error:
         raise DataError(
-            f"{printable(_home())}: cannot be read ({printable(error)}); name another folder "
+            f"{visible(_home())}: cannot be read ({visible(error)}); name another folder "
             "in the environment variable AMLNN_CACHE"
         ) from error
 
@@ -92,7 +92,7 @@ def fetch(
         )
     if removed:
         raise DataError(
-            f"{printable(_home())}: decoded pictures were not as they had been written, or of "
+            f"{visible(_home())}: decoded pictures were not as they had been written, or of "
             f"an older version, and are removed ({', '.join(removed)}); the next run decodes "
             "the archive again"
         )
@@ -170,10 +170,10 @@ def _shortage(
     path: Path, counts: npt.NDArray[np.int64], each: int, classes: int, validation: int
 ) -> str | None:
     if len(counts) < classes:
-        return f"{printable(path.name)} holds {len(counts)} classes, {classes} are needed"
+        return f"{visible(path.name)} holds {len(counts)} classes, {classes} are needed"
     if (least := min(counts[:classes])) < each + validation:
         return (
-            f"{printable(path.name)} holds {least} training images a class; "
+            f"{visible(path.name)} holds {least} training images a class; "
             f"{each * classes:,} of {classes} classes, with {validation} a class for "
             f"validation, need {each + validation}; the official archive, which "
             "`amlnn fetch tiny-imagenet` gets, holds 500"
@@ -224,14 +224,14 @@ def _decode(path: Path, layout: Layout, folder: Path, digest: str) -> None:
 
 def _check_unchanged(path: Path, mark: str) -> None:
     if picture_archive.fingerprint(path) != mark:
-        raise DataError(f"{printable(path)}: changed while it was read; start again")
+        raise DataError(f"{visible(path)}: changed while it was read; start again")
 
 
 def _facts(path: Path, entry: Entry, layout: Layout, classes: int) -> dict[str, object]:
     return {
         "name": NAME,
         "digest": entry.digest,
-        "source": printable(path.absolute().name),
+        "source": visible(path.absolute().name),
         "archive_counts": {"train": int(layout.counts.sum()), "val": len(layout.val)},
         "words": {wnid: layout.words[wnid] for wnid in layout.classes[:classes]},
     }

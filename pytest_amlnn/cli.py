@@ -62,7 +62,11 @@ def render(parsed: argparse.Namespace) -> str:
     sweep = report.write(parsed.folder)
     width = get_terminal_size().columns if sys.stdout.isatty() else WIDEST
     print(plain(sweep, width, sys.stdout.encoding or "utf-8"))
-    return f"{len(sweep.missing)} cases are not complete" if sweep.missing else ""
+    troubles = (
+        f"{len(sweep.missing)} cases are not complete" if sweep.missing else "",
+        f"not every record can be read: {sweep.unreadable[0]}" if sweep.unreadable else "",
+    )
+    return "; ".join(filter(None, troubles))
 
 
 def fetch(parsed: argparse.Namespace) -> str:

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from pytest_amlnn.cache import cache_folder as cache_folder
 from pytest_amlnn.cache import own_folder
 from pytest_amlnn.disk import sync
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 CHUNK = 1 << 18
 """Bytes that are received between two moves of the progress bar."""
@@ -87,9 +87,7 @@ def download(
     wanted = Wanted(size=size, sha256=sha256, limit=limit, inspect=inspect)
     try:
         if urlsplit(url).scheme not in {"http", "https"}:
-            raise DownloadError(
-                f"{printable(url)}: only http and https addresses are downloaded"
-            )
+            raise DownloadError(f"{visible(url)}: only http and https addresses are downloaded")
         own_folder(to.parent)
         lock = Path(f"{to}.lock")
         _drop_link(lock)
@@ -100,8 +98,8 @@ def download(
     except (OSError, HTTPException, ValueError, NotImplementedError) as error:
         kept = _length(_part(to)) if size or sha256 else 0
         raise DownloadError(
-            f"{printable(url)}: {printable(error)}; "
-            + (f"{kept:,} bytes are kept in {printable(_part(to))}, and " if kept else "")
+            f"{visible(url)}: {visible(error)}; "
+            + (f"{kept:,} bytes are kept in {visible(_part(to))}, and " if kept else "")
             + f"the same command {'resumes' if kept else 'tries again'}"
         ) from error
     return to
@@ -139,7 +137,7 @@ def _fetch(url: str, to: Path, wanted: Wanted, timeout: float) -> None:
 def _reject(url: str, part: Path, difference: str) -> None:
     part.unlink()
     raise DownloadError(
-        f"{printable(url)}: {difference}; what arrived is removed. "
+        f"{visible(url)}: {difference}; what arrived is removed. "
         "The file there is another one, or was damaged on its way: "
         "try again, or name another address"
     )
@@ -220,7 +218,7 @@ class _Redirect(urllib.request.HTTPRedirectHandler):
         """Raise DownloadError where the new address is less safe than the old one."""
         if req.type == "https" and urlsplit(newurl).scheme != "https":
             raise DownloadError(
-                f"{printable(req.full_url)}: leads from https to {printable(newurl)}, where "
+                f"{visible(req.full_url)}: leads from https to {visible(newurl)}, where "
                 "anybody on the way may change the file; name another address"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
@@ -272,7 +270,7 @@ def _copy(
     """Write what arrives, up to the first bytes beyond `most`."""
     terminal = sys.stderr.isatty()
     if not terminal:
-        print(f"amlnn: downloading {printable(answer.url)} to {part}", file=sys.stderr)
+        print(f"amlnn: downloading {visible(answer.url)} to {part}", file=sys.stderr)
     with Progress(
         "Downloading",
         BarColumn(),

@@ -40,8 +40,9 @@ LINE = re.compile(r"[-+>\[]|:(?=:)|\d{1,9}(?=[.)](?: |$))")
 """What makes a list, a heading, a quotation or a definition of the line that it begins."""
 
 
-def visible(text: str) -> str:
+def visible(value: object) -> str:
     """Return text in which all that a reader cannot see, or that moves others, is an escape."""
+    text = str(value)
     return text.translate({ord(c): escape(c) for c in hidden(text)})
 
 

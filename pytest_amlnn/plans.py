@@ -7,8 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import store
+from pytest_amlnn.disk import DiskError
 from pytest_amlnn.result import SCHEMA
-from pytest_amlnn.store import StoreError, locked, other_schema, read_json, write_json
+from pytest_amlnn.store import (
+    LONGEST_REASON,
+    StoreError,
+    as_stored,
+    locked,
+    other_schema,
+    write_json,
+)
 
 PLAN = "plan.json"
 
@@ -21,7 +29,7 @@ def begin(folder: Path, plan: Mapping[str, Any], *, token: str, resume: bool) ->
     deleted, so that those runs are repeated. Raises StoreError where the folder holds another
     sweep or another profile's, or cannot be written to.
     """
-    plan = {**plan, "sweep": token}
+    plan = as_stored({**plan, "sweep": token})
     try:
         refuse_other(folder, plan, resume=resume)  # before anything in there is touched
         with locked(folder, PLAN):
@@ -29,9 +37,13 @@ def begin(folder: Path, plan: Mapping[str, Any], *, token: str, resume: bool) ->
             if earlier and earlier.get("sweep") != token:
                 store.forget_crashed(folder)
             save(folder, plan, earlier)
-    except OSError as error:
+    except (OSError, DiskError) as error:
+        system = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(system, OSError):  # it is in order, and what lies there is not
+            raise
         raise StoreError(
-            f"--amlnn-out {folder} cannot be written to: {error.strerror}; name another folder"
+            f"--amlnn-out {folder} cannot be written to: {system.strerror or system}; name"
+            " another folder"
         ) from error
 
 
@@ -81,6 +93,7 @@ def correct(folder: Path, entry: Mapping[str, Any], guessed: Iterable[int]) -> N
 
     Its seeds come in place of those that were guessed before; others that stand there stay.
     """
+    entry = as_stored(entry)
     with locked(folder, PLAN):
         plan = load(folder)
         for case in plan["cases"]:
@@ -94,15 +107,15 @@ def mark_skipped(folder: Path, id: str, reason: str) -> None:
     with locked(folder, PLAN):
         plan = load(folder)
         for case in plan["cases"]:
-            if case["id"] == id:
-                case["skip"] = reason
+            if case["id"] == as_stored(id):
+                case["skip"] = reason[:LONGEST_REASON]
         write_json(folder / PLAN, plan)
 
 
 def check_whole(folder: Path, planned: Iterable[str]) -> None:
     """Raise StoreError where the plan lacks cases that were planned: it was lost meanwhile."""
     held = {case["id"] for case in load(folder)["cases"]}
-    lost = [id for id in planned if id not in held]
+    lost = [id for id in as_stored([*planned]) if id not in held]
     if lost:
         raise StoreError(
             f"{folder / PLAN} is not the plan of this sweep any more: {lost[0]} is not in it;"
@@ -112,7 +125,9 @@ def check_whole(folder: Path, planned: Iterable[str]) -> None:
 
 def load(folder: Path) -> dict[str, Any]:
     """Read the plan; StoreError where there is none."""
-    return read_json(folder / PLAN)
+    from pytest_amlnn import records  # not before something is read: it takes a while
+
+    return records.read_plan(folder / PLAN)
 
 
 def newest(folder: Path) -> Path | None:

@@ -62,7 +62,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     options = options_of(config)
     if not options.resume:
         return None
-    ended = len([*options.out.glob("runs/*/[0-9]*.json")])
+    ended = len(store.read_runs(options.out)[0])
     return (
         f"amlnn: resuming {planning.shown(options.out, config)}, where {ended} runs have ended"
     )
@@ -143,7 +143,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             plans.check_whole(mine.options.out, mine.planned)
     except planning.ERRORS as error:
         mine.trouble = str(error)
-    complete = not mine.trouble and not mine.sweep.missing
+    complete = not (mine.trouble or mine.sweep.missing or mine.sweep.unreadable)
     if not session.exitstatus and not complete:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

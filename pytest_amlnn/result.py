@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pytest_amlnn.recipe import Recipe
     from pytest_amlnn.tasks import Task
 
-SCHEMA = 2
-"""Of everything in a run directory but summary.json; `schema_1` reads what came before."""
+SCHEMA = 3
+"""Of everything in a run directory but summary.json; `records` reads what came before."""
 
 FINISHED = "finished"
 STATUSES = (FINISHED, "diverged", "oom", "crashed", "implausible")
@@ -136,6 +136,8 @@ class Run:
     together: int = 1
     """So many seeds were trained at once; each one's seconds are its share."""
     attempts: int = 1
+    answers: str | None = None
+    """SHA-256 of the file with what the net said of each test example, where there is one."""
     schema: int = SCHEMA
 
     def value(self, name: str) -> float | None:
@@ -221,17 +223,22 @@ class Result:
 
         Runs that were trained at once have equal shares of one time: that is no spread.
         """
-        said = [run.data.get("counts") for run in self.runs]
-        counts = [c["test"] for c in said if isinstance(c, dict) and c.get("test")]
         found = spread(
             [run.value(metric.name) for run in self.runs],
             low=0.0 if metric.share or metric.positive else None,
             high=1.0 if metric.share else None,
-            tests=counts[0] if counts and metric.of_examples else None,
+            tests=self.tests if metric.share and metric.of_examples else None,
         )
         if metric.of_machine and any(run.together > 1 for run in self.runs):
             return replace(found, sd=None, low=None, high=None)
         return found
+
+    @property
+    def tests(self) -> int | None:
+        """How many test examples there were, as far as the dataset says."""
+        counts = [c for run in self.runs if isinstance(c := run.data.get("counts"), Mapping)]
+        found = counts[0].get("test") if counts else None
+        return found if type(found) is int and found > 0 else None
 
     @property
     def status(self) -> str:

@@ -12,6 +12,8 @@ from typing import Any
 
 from xdist.scheduler import LoadScheduling, WorkStealingScheduling
 
+from pytest_amlnn.store import as_stored
+
 
 class CostliestFirst:
     """Deal by the costs in the plan; without a plan leave all to xdist's own scheduler."""
@@ -54,7 +56,7 @@ class CostliestFirst:
 
     def cost(self: Any, item: int) -> float:
         """Return the cost of an item; one that trains nothing has none."""
-        cost: float = self.costs.get(self.collection[item], 0.0)
+        cost: float = self.costs.get(as_stored(self.collection[item]), 0.0)
         return cost
 
 

@@ -111,7 +111,8 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     out = session.options.out
     planned = plans.load(out)["cases"] if session.crashes is not None else []
     ids = {case["nodeid"]: case["id"] for case in planned}
-    if crashitem not in ids or session.crashes is None:
+    id = ids.get(store.as_stored(crashitem))
+    if id is None or session.crashes is None:
         return
     session.crashes[crashitem] += 1
     if session.crashes[crashitem] <= RERUNS:
@@ -122,7 +123,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     times = f"its process died {session.crashes[crashitem]} times"
     report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
     try:
-        store.give_up(out, ids[crashitem], times)
+        store.give_up(out, id, times)
     except (store.StoreError, disk.DiskError) as error:
         session.trouble = str(error)
 

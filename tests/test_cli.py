@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from small_runs import small_run, sweep
 
 from amlnn_datasets import tiny_imagenet
+from pytest_amlnn import store
 from pytest_amlnn.cli import main
 from pytest_amlnn.data import DataError
 
@@ -46,13 +48,19 @@ def test_folder_that_is_no_run_directory_is_named(tmp_path, capsys):
 
 
 def test_damaged_run_is_named(tmp_path, capsys):
-    """A run that cannot be read is named instead of being left out."""
-    folder = sweep(tmp_path, [small_run()])
-    path = next(folder.glob("runs/*/*.json"))
+    """A run that cannot be read is named, and the others are reported all the same."""
+    folder = sweep(tmp_path, [small_run(seed=seed) for seed in (0, 1)], seeds=(0, 1))
+    path = store.run_file(folder, small_run().id, 1)
     path.write_text("{")
+    code, shown = main(["report", str(folder)]), capsys.readouterr()
+    summary = json.loads((folder / "summary.json").read_text())
 
-    assert main(["report", str(folder)]) == 1
-    assert f"amlnn: {path} cannot be read" in capsys.readouterr().err
+    assert code == 1
+    assert f"not every record can be read: {path} cannot be read: " in shown.err
+    assert "## Records that cannot be read" in shown.out
+    assert str(path) in shown.out
+    assert summary["missing"] == [{"id": small_run().id, "reason": "no run ended with seed 1"}]
+    assert [case["seeds"] for case in summary["cases"]] == [[0]]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from sweeps import Repository, lasting
 from torch import Tensor, nn
 
 from pytest_amlnn import Case, Run, leases, store
+from pytest_amlnn.answers import DamagedAnswers
+from pytest_amlnn.disk import PART
 from pytest_amlnn.engines import inline
 from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
@@ -212,8 +214,8 @@ def test_what_was_half_written_is_removed(tmp_path):
     """Files that a killed process left half-written are gone once the run is."""
     compute(small_case(), tmp_path, seed=1)
     left = [
-        tmp_path / "runs" / "test_small_linear" / ".0.json.99",
-        tmp_path / "checkpoints" / "test_small_linear" / "0" / ".0001.safetensors.99",
+        tmp_path / "runs" / "test_small_linear" / f"{PART}99",
+        tmp_path / "checkpoints" / "test_small_linear" / "0" / f"{PART}98",
     ]
     for file in left:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -221,6 +223,20 @@ def test_what_was_half_written_is_removed(tmp_path):
     compute(small_case(), tmp_path)
 
     assert not any(file.exists() for file in left)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"], ids=["gone", "emptied", "other"])
+def test_run_whose_answers_are_damaged_is_repeated(content, tmp_path):
+    """A finished run is kept with its answers or not at all, and ends in the same bits."""
+    first = compute(small_case(), tmp_path)
+    file = store.run_file(tmp_path, first.id, 0).with_suffix(".safetensors")
+    whole = file.read_bytes()
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.warns(DamagedAnswers, match=r"0\.safetensors .*: its run is repeated"):
+        second = compute(small_case(), tmp_path)
+
+    assert bits_of(second) == bits_of(first)
+    assert file.read_bytes() == whole
 
 
 @pytest.mark.slow

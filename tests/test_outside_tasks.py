@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from forked_workers import fork_workers
 
-from pytest_amlnn import store
+from pytest_amlnn.answers import load_answers
 
 OUTSIDE = Path(__file__).parent / "outside"
 LONGEST = 80
@@ -73,7 +73,7 @@ def test_task_from_outside_is_trained_and_reported(task, pytester):
     metric, reached, head = TASKS[task]
     result = pytester.runpytest_inprocess("--amlnn-out=out", "--amlnn-device=cpu")
     (case,) = summary(pytester)["cases"]
-    names, answers = store.load_answers(pytester.path / "out", case["id"], 0)
+    names, answers = load_answers(pytester.path / "out", case["id"], 0)
 
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines([f"*{head}*"])

@@ -14,7 +14,7 @@ from PIL import Image
 
 from amlnn_datasets import tiny_imagenet
 from pytest_amlnn.data import DataError
-from pytest_amlnn.printable import printable
+from pytest_amlnn.escapes import visible
 
 FILES = pictures_on_disk.original(train=4, val=1)
 ASKED = {"size": 3, "classes": 3, "validation": 3}
@@ -237,7 +237,7 @@ def test_names_that_are_no_text_can_be_shown_and_stored(tmp_path):
     (strange / ANNOTATIONS).unlink()
     told = refusal(strange)
     assert told.encode()
-    assert told.startswith(printable(strange))
+    assert told.startswith(visible(strange))
     assert "\x1b" not in told
 
 

@@ -22,6 +22,7 @@ from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.sweep import document, tables
 from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
+from pytest_amlnn.result import SCHEMA
 from pytest_amlnn.statistics import spread
 from pytest_amlnn.store import StoreError
 
@@ -78,7 +79,7 @@ def test_summary_has_the_documented_form(tmp_path):
     assert {name: value for name, value in plain.items() if name != "cases"} == {
         "schema": 1,
         "profile": "quick",
-        "environment": {**ENVIRONMENT, "schema": 2, "datasets": DATASETS},
+        "environment": {**ENVIRONMENT, "schema": SCHEMA, "datasets": DATASETS},
         "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
         "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
     }

@@ -196,7 +196,7 @@ def test_other_values_are_left_as_they_are():
 
 def test_run_says_which_version_wrote_it():
     """A record holds the number of its schema, by which later versions read it."""
-    assert to_plain(small_run())["schema"] == SCHEMA == 2
+    assert to_plain(small_run())["schema"] == SCHEMA == 3
 
 
 def test_baseline_is_found_like_a_metric():

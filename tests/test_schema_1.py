@@ -111,7 +111,7 @@ def test_old_sweep_is_not_resumed(tmp_path):
 
     assert str(caught.value) == (
         f"--amlnn-out {folder} is a record of schema 1, and this version of pytest-amlnn writes"
-        " 2: it can be reported, not resumed. Resume it with the version that began it, remove"
+        " 3: it can be reported, not resumed. Resume it with the version that began it, remove"
         f" {folder}, or name another --amlnn-out"
     )
     assert (folder / "plan.json").read_bytes() == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -15,7 +16,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from small_runs import DATASETS, ENVIRONMENT, everything, small_epoch, small_run, sweep
 
-from pytest_amlnn import plans, store
+from pytest_amlnn import plans, records, store
+from pytest_amlnn.answers import (
+    DamagedAnswers,
+    damaged_answers,
+    forget_damaged,
+    load_answers,
+)
 from pytest_amlnn.result import STATUSES
 from pytest_amlnn.store import StoreError
 
@@ -40,19 +47,23 @@ def assert_equal(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) ->
 
 @given(text=st.text())
 def test_key_is_safe(text):
-    """Whatever a case is called, its key is no path, no hidden file and plain ASCII."""
+    """Whatever a case is called, its key is no path, no hidden file, plain ASCII and short."""
     key = store.key(text)
 
     assert re.fullmatch(r"([A-Za-z0-9-]([A-Za-z0-9._-]*[A-Za-z0-9-])?)?", key)
+    assert 0 < len(key) <= 200
 
 
-@given(
-    function=st.from_regex(r"test_[a-z_]{0,9}", fullmatch=True),
-    label=st.text(max_size=30),
-)
-def test_key_of_a_case_is_never_empty(function, label):
-    """The name of the test function leaves a key whatever the label is."""
-    assert store.key(f"{function}[{label}]").startswith("test")
+LABELS = st.text(st.sampled_from("a +/é\udce9\\"), max_size=5) | st.text(max_size=400)
+
+
+@given(one=LABELS, other=LABELS)
+def test_cases_share_no_key(one, other):
+    """Labels that differ in any character, however far behind, have keys of their own."""
+    keys = [store.key(f"test_small[{label}]") for label in (one, other)]
+    stored = [store.as_stored(label) for label in (one, other)]
+
+    assert (keys[0] == keys[1]) == (stored[0] == stored[1])
 
 
 def test_key_can_be_read():
@@ -62,6 +73,51 @@ def test_key_can_be_read():
         "test_rnn_lstm-nike-1000",
         "test_rnn_lstm-3000-steps",
     ]
+
+
+@pytest.mark.parametrize("label", ["x" * 260, "я" * 56, "я" * 900, "a/../b", "a" * 199 + "+"])
+def test_long_and_foreign_names_are_stored(label, tmp_path):
+    """A run is stored, begun, locked and found whatever its case is called."""
+    run = small_run(f"test_small[{label}]")
+    with store.locked(tmp_path, run.id):
+        store.begin(tmp_path, run)
+        store.save_run(tmp_path, run, ANSWERS, NAMES)
+
+    assert store.load_runs(tmp_path)[0].id == run.id
+    assert load_answers(tmp_path, run.id, 0)[0] == NAMES
+
+
+NO_TEXT = "caf\udce9"
+"""What Python makes of a path with a byte that is no UTF-8."""
+
+
+def test_bytes_that_are_no_text_are_escaped(tmp_path):
+    """They are visible in every record, and compare equal when a run is resumed."""
+    run = small_run(f"test_small[{NO_TEXT}]", reason=f"no {NO_TEXT}", data={NO_TEXT: NO_TEXT})
+    store.save_run(tmp_path, run, ANSWERS, [NO_TEXT])
+    (found,) = store.load_runs(tmp_path)
+
+    assert (found.id, found.reason) == (r"test_small[caf\udce9]", r"no caf\udce9")
+    assert store.run_file(tmp_path, run.id, 0) == store.run_file(tmp_path, found.id, 0)
+    assert load_answers(tmp_path, run.id, 0)[0] == [NO_TEXT]
+    store.refuse_unless_same(
+        tmp_path / "0.json", {"schema": 3, **found.data}, {"schema": 3, NO_TEXT: NO_TEXT}
+    )
+
+
+@given(text=st.text(st.characters(), max_size=20))
+def test_all_text_can_be_stored(text):
+    """Any text at all, surrogates included, is JSON that strict readers read."""
+    assert json.loads(store.as_json({text: text}).encode("utf-8", "strict")) is not None
+
+
+def test_plan_of_paths_that_are_no_text(tmp_path):
+    """A file of tests below such a folder is planned, skipped and reported."""
+    sweep(tmp_path, [], skipped={f"test_a[{NO_TEXT}]": ""})
+    plans.mark_skipped(tmp_path, f"test_a[{NO_TEXT}]", f"no {NO_TEXT}")
+    (case,) = plans.load(tmp_path)["cases"]
+
+    assert case["skip"] == r"no caf\udce9"
 
 
 # files
@@ -93,7 +149,7 @@ def test_number_that_json_cannot_hold_is_refused(tmp_path, number):
         (b"\xff\xfe", "cannot be read"),
         (b"[]", "another version"),
         (b"{}", "another version"),
-        (b'{"schema": 3}', "another version"),
+        (b'{"schema": 4}', "another version"),
         (b'{"schema": 0}', "another version"),
     ],
     ids=["empty", "cut", "binary", "list", "none", "later", "earlier"],
@@ -149,7 +205,7 @@ def test_examples_can_be_read_by_others(tmp_path):
 def test_answers_come_back(tmp_path):
     """What a net said of each test example is read with its names, by case and seed."""
     store.save_run(tmp_path, small_run(IDS[0], 3), ANSWERS, NAMES)
-    names, answers = store.load_answers(tmp_path, IDS[0], 3)
+    names, answers = load_answers(tmp_path, IDS[0], 3)
 
     assert names == NAMES
     assert_equal(answers, ANSWERS)
@@ -164,7 +220,7 @@ def test_answers_that_are_not_there_are_named(tmp_path, content):
         file.write_bytes(content)
 
     with pytest.raises(StoreError, match=f"^{re.escape(str(file))} cannot be read: "):
-        store.load_answers(tmp_path, IDS[0], 3)
+        load_answers(tmp_path, IDS[0], 3)
 
 
 def test_tensors_without_names_are_no_answers(tmp_path):
@@ -174,7 +230,7 @@ def test_tensors_without_names_are_no_answers(tmp_path):
     save_file(ANSWERS, file)
 
     with pytest.raises(StoreError, match="3.safetensors cannot be read"):
-        store.load_answers(tmp_path, IDS[0], 3)
+        load_answers(tmp_path, IDS[0], 3)
 
 
 def test_examples_may_be_views(tmp_path):
@@ -227,16 +283,21 @@ def test_half_written_run_is_no_run(tmp_path):
 
 
 def test_damaged_run_is_named(tmp_path):
-    """One run that cannot be read stops the report, with the file's name."""
+    """A run that cannot be read is named, and stands in nobody's way."""
     store.save_run(tmp_path, small_run(IDS[0], 4), {}, [])
     path = next(tmp_path.rglob("*.json"))
     path.write_text(path.read_text()[:100])
+    store.save_run(tmp_path, small_run(IDS[0], 5), {}, [])
+    runs, (words,) = store.read_runs(tmp_path)
+
+    assert [run.seed for run in runs] == [5]
+    assert str(path) in words
 
     with pytest.raises(StoreError, match=re.escape(str(path))):
         store.load_runs(tmp_path)
 
 
-@pytest.mark.parametrize("schema", store.READABLE)
+@pytest.mark.parametrize("schema", records.READABLE)
 @pytest.mark.parametrize(
     "plain",
     [
@@ -267,6 +328,53 @@ def test_crashed_runs_are_forgotten(tmp_path):
         "diverged",
         "implausible",
     ]
+
+
+# answers
+
+
+def test_record_holds_the_digest_of_its_answers(tmp_path):
+    """Whoever has the record can tell whether the answers are those of the run."""
+    store.save_run(tmp_path, small_run(), ANSWERS, NAMES)
+    (run,) = store.load_runs(tmp_path)
+    file = next(tmp_path.rglob("*.safetensors"))
+
+    assert run.answers == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert damaged_answers(tmp_path, run) == ""
+
+
+DAMAGE = {
+    "gone": lambda file: file.unlink(),
+    "emptied": lambda file: file.write_bytes(b""),
+    "cut": lambda file: file.write_bytes(file.read_bytes()[:-1]),
+    "one bit": lambda file: file.write_bytes(file.read_bytes()[:-1] + b"\x00"),
+    "another's": lambda file: file.write_bytes(file.with_name("1.safetensors").read_bytes()),
+    "folder": lambda file: (file.unlink(), file.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_answers_that_are_not_those_of_the_run_are_told(damage, tmp_path):
+    """Whatever became of the file, the words name it, and the run is forgotten before."""
+    for seed in (0, 1):
+        answers = {**ANSWERS, "predicted": ANSWERS["predicted"] + seed + 1}
+        store.save_run(tmp_path, small_run(seed=seed), answers, NAMES)
+    run = store.load_runs(tmp_path)[0]
+    file = store.run_file(tmp_path, run.id, 0).with_suffix(".safetensors")
+    DAMAGE[damage](file)
+    with pytest.warns(DamagedAnswers, match=f"{re.escape(str(file))} .*its run is repeated"):
+        assert forget_damaged(tmp_path, run)
+
+    assert [run.seed for run in store.load_runs(tmp_path)] == [1]
+
+
+def test_run_without_answers_needs_none(tmp_path):
+    """A run that diverged has no file, and is kept."""
+    store.save_run(tmp_path, small_run(status="diverged"), {}, [])
+    (run,) = store.load_runs(tmp_path)
+
+    assert run.answers is None
+    assert not forget_damaged(tmp_path, run)
 
 
 # sameness
@@ -304,8 +412,8 @@ def test_other_schema_is_refused_as_such(tmp_path):
 
 def test_datasets_are_added(tmp_path):
     """Facts are the latest, datasets are those of all processes."""
-    store.save_environment(tmp_path, {"cores": 1}, {"a": {"digest": "1"}})
-    store.save_environment(tmp_path, {"cores": 2}, {"b": {"digest": "2"}})
+    store.save_environment(tmp_path, {**ENVIRONMENT, "cores": 1}, {"a": {"digest": "1"}})
+    store.save_environment(tmp_path, {**ENVIRONMENT, "cores": 2}, {"b": {"digest": "2"}})
     facts = store.load_environment(tmp_path)
 
     assert facts["cores"] == 2
@@ -319,7 +427,9 @@ from pathlib import Path
 from sys import argv
 from pytest_amlnn import store
 for number in range(20):
-    store.save_environment(Path({str(tmp_path)!r}), {{}}, {{argv[1] + str(number): {{}}}})
+    store.save_environment(
+        Path({str(tmp_path)!r}), {ENVIRONMENT}, {{argv[1] + str(number): {{}}}}
+    )
 """
     both = [subprocess.Popen([sys.executable, "-c", add, name]) for name in "ab"]
     codes = [process.wait(60) for process in both]
@@ -332,8 +442,7 @@ for number in range(20):
 
 def test_environment_stands_beside_the_plan(tmp_path):
     """Everything a report needs is in the files that the documentation names."""
-    sweep(tmp_path, [], environment=None)
-    store.save_environment(tmp_path, ENVIRONMENT, DATASETS)
+    sweep(tmp_path, [])
 
     assert {"plan.json", "environment.json"} <= set(everything(tmp_path))
     assert store.load_environment(tmp_path)["datasets"] == DATASETS

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import torch
 
-from pytest_amlnn import outcome, store, training
+from pytest_amlnn import answers, outcome, store, training
 from pytest_amlnn.device import is_out_of_memory, resolve
 from pytest_amlnn.engines import Show
 from pytest_amlnn.identity import identity_of
@@ -38,6 +38,8 @@ def is_stored(job: Job, seed: int) -> bool:
     """Return whether a run ended and is of this training; StoreError if of another."""
     file = store.run_file(job.out, job.id, seed)
     run = store.load_run(file) if file.exists() else None
+    if run is not None and answers.forget_damaged(job.out, run):
+        return False
     # one that is retried may have seen no data, and its checkpoints can be resumed
     if run is not None and run.status not in store.RETRIED:
         device = resolve(job.device)

@@ -16,6 +16,9 @@ from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather
 from pytest_amlnn.statistics import is_finite
 
+MOST_LINES = 100
+"""Of what a report says of records that cannot be read."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
@@ -28,6 +31,8 @@ class Sweep:
     """What the gate says of each result, by its id."""
     lacking: Mapping[str, list[int]]
     """Seeds that were planned and have no run, by the ids of cases that lack any."""
+    unreadable: tuple[str, ...] = ()
+    """What is wrong with each record that is left out, with its file."""
 
     @property
     def skipped(self) -> list[dict[str, str]]:
@@ -56,17 +61,29 @@ class Sweep:
 def read(folder: Path) -> Sweep:
     """Read a run directory and judge its results; StoreError where it is none."""
     plan = plans.load(folder)
-    results = gather(store.load_runs(folder))
+    runs, unreadable = store.read_runs(folder)
+    results = gather(runs)
+    try:
+        environment = store.load_environment(folder)
+    except store.StoreError as error:  # nothing but a line of the report needs it
+        environment, unreadable = {}, [*unreadable, str(error)]
     limits: dict[str, list[Limit]] = {}
     for plain in plan["limits"]:
         limits.setdefault(plain["case"], []).append(Limit(**plain))
     return Sweep(
         plan=plan,
-        environment=store.load_environment(folder),
+        environment=environment,
         results=tuple(results),
         verdicts={result.id: judge(result, limits.get(result.id, ())) for result in results},
         lacking=lacking(plan, results),
+        unreadable=shortened(unreadable),
     )
+
+
+def shortened(lines: list[str]) -> tuple[str, ...]:
+    """Return the first of many lines, and how many there are besides."""
+    rest = len(lines) - MOST_LINES
+    return (*lines[:MOST_LINES], *([f"and {rest:,} more"] if rest > 0 else []))
 
 
 def lacking(plan: Mapping[str, Any], results: list[Result]) -> dict[str, list[int]]:
@@ -119,6 +136,7 @@ def document(sweep: Sweep) -> Document:
     notices = (
         ("Limits not kept", unkept(sweep)),
         ("Runs in trouble", [line for result in sweep.results for line in result.troubles]),
+        ("Records that cannot be read", list(sweep.unreadable)),
         ("Skipped", [f"{case['id']}: {case['reason']}" for case in sweep.skipped]),
         ("Missing", [f"{case['id']}: {case['reason']}" for case in sweep.missing]),
     )
@@ -263,5 +281,5 @@ def dataset(name: str, facts: Mapping[str, Any]) -> str:
     """Return a dataset's name, counts and digest, in a line."""
     said = facts.get("counts")
     known = said.items() if isinstance(said, dict) else ()
-    counts = ", ".join(f"{n:,} {split}" for split, n in known)
+    counts = ", ".join(f"{n:,} {split}" for split, n in known if isinstance(n, int))
     return f"{name}: {counts}; digest {str(facts.get('digest'))[:12]}"

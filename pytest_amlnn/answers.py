@@ -1,0 +1,74 @@
+"""What a net said of each test example, as a file beside the record of its run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_amlnn import disk
+from pytest_amlnn.disk import DiskError, StoreError
+from pytest_amlnn.result import Run
+from pytest_amlnn.store import run_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+LARGEST = 2**32
+"""In bytes."""
+
+
+class DamagedAnswers(UserWarning):
+    """An answer file that is not the one that a run was stored with, and what is done."""
+
+
+def load_answers(folder: Path, id: str, seed: int) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read what a net said of each test example: their names, and arrays by name, row by row.
+
+    Raises StoreError where the run has no answers, as one that diverged, or they are damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    file = run_file(folder, id, seed).with_suffix(".safetensors")
+    try:
+        disk.open_regular(file).close()
+        with safe_open(file, "numpy") as opened:
+            names = json.loads(opened.metadata()["names"])
+            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            return names, arrays
+    except DiskError as error:
+        raise StoreError(str(error)) from error
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StoreError(f"{file} cannot be read: {error}") from error
+
+
+def damaged_answers(folder: Path, run: Run) -> str:
+    """Say what is wrong with the answer file of a run that ended; nothing where it is whole."""
+    if run.answers is None:
+        return ""
+    file = run_file(folder, run.id, run.seed).with_suffix(".safetensors")
+    try:
+        with disk.open_regular(file) as stream:
+            if os.fstat(stream.fileno()).st_size <= LARGEST:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+                return "" if found == run.answers else f"{file} is not as it was stored"
+    except FileNotFoundError:
+        return f"{file} is gone"
+    except (OSError, DiskError) as error:
+        return str(error)
+    return f"{file} is too large"
+
+
+def forget_damaged(folder: Path, run: Run) -> bool:
+    """Remove the record of a run whose answer file is not the one that was stored with it.
+
+    Warns where it does, once it is done, and returns whether it did.
+    """
+    words = damaged_answers(folder, run)
+    if words:
+        run_file(folder, run.id, run.seed).unlink(missing_ok=True)
+        warnings.warn(f"{words}: its run is repeated", DamagedAnswers, stacklevel=2)
+    return bool(words)

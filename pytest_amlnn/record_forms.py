@@ -1,0 +1,187 @@
+"""The forms of what a run directory holds: fields, types and bounds, as msgspec checks them.
+
+Fields that stand in no form may be there as well, unless it forbids them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from pytest_amlnn.result import STATUSES
+
+LONGEST_TEXT = 2**16
+LARGEST_NUMBER = 1e300
+"""Leaves room for sums and per cent."""
+
+Name = Annotated[str, Meta(max_length=1000)]
+Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+Number = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Positive = Annotated[float, Meta(ge=0, le=LARGEST_NUMBER)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+Times = Annotated[int, Meta(ge=1, lt=2**31)]
+Seed = Annotated[int, Meta(ge=0, lt=2**32)]
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Limit(Struct, forbid_unknown_fields=True):
+    """Bounds on a metric of a case."""
+
+    case: Text
+    metric: Name
+    at_least: Number | None = None
+    at_most: Number | None = None
+    where: Text = ""
+
+
+class PlannedCase(Struct):
+    """A case that was collected."""
+
+    id: Text
+    nodeid: Text
+    skip: Text | None
+    seeds: list[Seed]
+
+
+class PlannedOptions(Struct):
+    """What the command line said."""
+
+    profile: Name
+    data: dict[str, Text] | None = None
+    device: Name = ""
+    seed: Seed = 0
+    repeats: Times | None = None
+    gate: Name = ""
+
+
+class Commit(Struct):
+    """What pytest-benchmark says of the repository."""
+
+    id: Text | None = None
+    time: Text | None = None
+    author_time: Text | None = None
+    dirty: bool | None = None
+    project: Text | None = None
+    branch: Text | None = None
+
+
+class Plan(Struct):
+    """plan.json."""
+
+    schema: int
+    options: PlannedOptions
+    limits: list[Limit]
+    cases: list[PlannedCase]
+    commit: Commit
+    costs: dict[str, Positive] = {}
+
+
+class Packages(Struct):
+    """Versions of what every report names."""
+
+    torch: Name | None
+    timm: Name | None
+
+
+class Machine(Struct, kw_only=True):
+    """What is said of a machine, as far as it is."""
+
+    platform: Name = ""
+    device: Name = ""
+    threads: Count | None = None
+    cuda: Name | None = None
+    cpu_capability: Name | None = None
+
+
+class Environment(Machine, kw_only=True):
+    """environment.json."""
+
+    schema: int
+    python: Name
+    packages: Packages
+    processor: Name
+    cores: Count | None
+    accelerator: Name | None
+    datasets: dict[Name, dict[str, Any]]
+    profile: Name = ""
+    engine: Name = ""
+
+
+class RunEnvironment(Machine, kw_only=True):
+    """What is compared of the machine when a run is resumed."""
+
+    packages: dict[str, Name | None] = {}
+    python: Name = ""
+    processor: Name = ""
+    cores: Count | None = None
+    accelerator: Name | None = None
+
+
+class Training(Struct):
+    """What a report says of what was trained."""
+
+    model: Name
+    start: Name
+    task: Name
+    dataset: Name
+
+
+class Case(Struct):
+    """How a training is listed."""
+
+    size: Count
+    label: Text
+    family: Name
+    profile: Name
+    variant: Name
+    group: Text
+    repeats: Count
+    reference: dict[Name, Number]
+    training: Training
+
+
+class Task(Struct, forbid_unknown_fields=True):
+    """Metrics and columns, each checked by itself."""
+
+    metrics: list[dict[str, Any]]
+    columns: list[dict[str, Any]]
+
+
+class Epoch(Struct):
+    """One epoch; all other fields are `Scores`."""
+
+    learning_rate: Positive | None
+    gradient_norm: Positive | None
+    steps: Count
+    seconds: dict[Name, Positive]
+
+
+Scores = dict[Name, Number | None]
+
+
+class RunRecord(Struct, forbid_unknown_fields=True):
+    """runs/<case>/<seed>.json and begun.json; its fields are those of `Run`."""
+
+    id: Text
+    seed: Seed
+    case: Case
+    task: Task
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    reason: Text
+    epochs: list[Epoch]
+    best_epoch: Times | None
+    metrics: Scores
+    parts: dict[Name, Positive]
+    data: dict[str, Any]
+    init: Name
+    precision: Name
+    environment: RunEnvironment
+    calibration_seconds: Positive | None
+    contended: bool
+    schema: int
+    answers: Digest | None = None
+    baselines: Scores = {}
+    weights: dict[str, Text | None] = {}
+    together: Times = 1
+    attempts: Times = 1
