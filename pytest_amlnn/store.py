@@ -52,10 +52,10 @@ def key(case_id: str) -> str:
     """
     id = as_stored(case_id)
     safe = plain_key(id)
-    if len(safe) <= LONGEST_KEY and re.fullmatch(r"[\w.-]+(\[[\w.-]+\])?", id, re.ASCII):
+    if 0 < len(safe) <= LONGEST_KEY and safe == re.sub(r"\[(.+)\]$", r"_\1", id):
         return safe
     digest = hashlib.sha256(id.encode()).hexdigest()[:12]
-    return f"{safe[: LONGEST_KEY - 13]}-{digest}".lstrip("-")
+    return f"{safe[: LONGEST_KEY - 13]}-{digest}".lstrip("-_.")
 
 
 def plain_key(case_id: str) -> str:
@@ -65,13 +65,17 @@ def plain_key(case_id: str) -> str:
 
 # files
 
+LONE = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: how Python holds a byte that is no text."""
+
 
 def as_json(plain: object) -> str:
     """Return plain data as JSON; bytes that are no text stand there as `\\udcff` does here.
 
     Raises ValueError for a number that JSON cannot hold.
     """
-    return for_json(json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False))
+    text = json.dumps(plain, indent=1, allow_nan=False, ensure_ascii=False)
+    return for_json(LONE.sub(lambda found: f"\\{visible(found[0])}", text))
 
 
 def as_stored(plain: Any) -> Any:

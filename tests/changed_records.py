@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from small_cases import CPU, small_case, squares
-from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
+from small_runs import DATASETS, ENVIRONMENT, plan_of, small_run, sweep
 
 from pytest_amlnn import Limit, cli, plans, store
 from pytest_amlnn.disk import DiskError
@@ -160,15 +160,13 @@ def job(folder: Path) -> Job:
 
 def resume(folder: Path) -> None:
     """Do what resuming does with what is read, but train."""
-    plans.claim(folder, resume=True)
-    store.forget_crashed(folder)
+    plans.begin(folder, plan_of(), token="now", resume=True)
     for seed in (0, 1):
         inline.is_stored(job(folder), seed)
     store.begin(folder, small_run(ID, 2))
     store.give_up(folder, ID, "it died")
     store.save_environment(folder, ENVIRONMENT, DATASETS)
     plans.mark_skipped(folder, ID, "no reason")
-    plans.save(folder, plans.load(folder))
 
 
 def assert_resumed(folder: Path) -> str:

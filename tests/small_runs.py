@@ -134,6 +134,23 @@ def planned(id: str, skip: str | None = None, seeds: Iterable[int] = (0,)) -> di
     return {"id": id, "nodeid": node, "skip": skip, "seeds": [*seeds]}
 
 
+def plan_of(
+    cases: Iterable[Mapping[str, object]] = (),
+    limits: Iterable[Limit] = (),
+    profile: str = "quick",
+) -> dict[str, object]:
+    """Return a plan."""
+    cases = [*cases]
+    return {
+        "options": {"profile": profile, "data": None, "device": "cpu", "seed": 0},
+        "limits": [asdict(limit) for limit in limits],
+        "gates": None,
+        "costs": {case["nodeid"]: 1.0 for case in cases},
+        "commit": {"id": "0" * 40, "dirty": False},
+        "cases": cases,
+    }
+
+
 def sweep(
     folder: Path,
     runs: Iterable[Run],
@@ -147,15 +164,11 @@ def sweep(
     """Write a run directory; `skipped` holds reasons by case id."""
     runs = list(runs)
     ran = [run.id for run in runs]
-    plan = {
-        "options": {"profile": "quick", "data": None, "device": "cpu", "seed": 0},
-        "limits": [asdict(limit) for limit in limits],
-        "gates": None,
-        "costs": {},
-        "commit": {"id": "0" * 40, "dirty": False},
-        "cases": [planned(id, seeds=seeds) for id in dict.fromkeys([*ran, *missing])]
+    plan = plan_of(
+        [planned(id, seeds=seeds) for id in dict.fromkeys([*ran, *missing])]
         + [planned(id, skip) for id, skip in (skipped or {}).items()],
-    }
+        limits,
+    )
     plans.begin(folder, plan, token="small", resume=True)
     for run in runs:
         store.save_run(folder, run, {}, [])

@@ -343,7 +343,9 @@ DIFFERENT = {
 
 @pytest.mark.parametrize("values", DIFFERENT.values(), ids=DIFFERENT.keys())
 @pytest.mark.parametrize(
-    "around", [lambda value: value, lambda value: [{"x": (value,)}], Point], ids=str
+    "around",
+    [lambda value: value, lambda value: [{"x": (value,)}], Point],
+    ids=["itself", "nested", "a field"],
 )
 def test_values_that_a_builder_can_tell_apart_differ(values, around):
     """At any depth no two of these are written alike, and each alike every time."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pytest_amlnn import Case, Run, leases, store
 from pytest_amlnn.answers import DamagedAnswers
+from pytest_amlnn.case import CaseError
 from pytest_amlnn.disk import PART
 from pytest_amlnn.engines import inline
 from pytest_amlnn.job import Job
@@ -167,7 +168,7 @@ def test_out_of_memory_on_a_cpu_is_a_status(tmp_path, ask, words):
 
 def test_other_errors_stay_themselves(tmp_path):
     """An error of torch that speaks of no memory is no lack of it."""
-    with pytest.raises(RuntimeError, match="inconsistent tensor size|size mismatch"):
+    with pytest.raises(CaseError, match="in too_small .*(inconsistent|mismatch)"):
         compute(small_case(build=partial(Greedy, ask=too_small)), tmp_path)
 
     assert store.load_runs(tmp_path) == []

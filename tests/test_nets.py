@@ -372,14 +372,19 @@ def test_second_seed_never_starts_from_trained_weights(build):
         assert [trained(case, seed=seed) for seed in (0, 1)]
 
 
+FROZEN = nn.Linear(PIXELS, 8).requires_grad_(False)
+
+
+def on_frozen(outputs: int) -> nn.Module:
+    """Build a net on a layer that no run trains."""
+    return nn.Sequential(nn.Flatten(), FROZEN, nn.Linear(8, outputs))
+
+
 def test_frozen_layer_may_be_shared():
     """What no run trains is the same for every seed anyway."""
-    shared = nn.Linear(PIXELS, 8).requires_grad_(False)
+    case = small_case(build=on_frozen)
 
-    def build(outputs: int) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), shared, nn.Linear(8, outputs))
-
-    assert {trained(small_case(build=build), seed=s).run.status for s in (0, 1)} == {"finished"}
+    assert {trained(case, seed=seed).run.status for seed in (0, 1)} == {"finished"}
 
 
 def test_weights_drawn_by_numpy_follow_from_the_seed():

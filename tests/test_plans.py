@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_runs import everything, planned, small_run
+from small_runs import everything, plan_of, planned, small_run
 
 from pytest_amlnn import plans, store
 from pytest_amlnn.store import StoreError
@@ -16,8 +16,7 @@ ONE, TWO = "test_small[one]", "test_small[two]"
 
 def plan(*ids: str, profile: str = "quick", seeds: tuple[int, ...] = (0,)) -> dict[str, Any]:
     """Return a plan of some cases."""
-    cases = [planned(id, seeds=seeds) for id in ids]
-    return {"options": {"profile": profile}, "cases": cases, "costs": dict.fromkeys(ids, 1.0)}
+    return plan_of([planned(id, seeds=seeds) for id in ids], profile=profile)
 
 
 def begin(folder: Path, given: dict[str, Any], token: str = "one", **how: bool) -> None:

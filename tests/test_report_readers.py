@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 from small_runs import DATASETS, ENVIRONMENT, planned, small_run, sweep
 from wcwidth import wcswidth
 
-from pytest_amlnn import Run, gate, report
-from pytest_amlnn.gate import Limit
+from pytest_amlnn import Run, gate, report, store
+from pytest_amlnn.limits import Limit
 from pytest_amlnn.report import text
 from pytest_amlnn.report.sweep import Sweep, document, lacking, tables
 from pytest_amlnn.report.values import Cell, Table
@@ -163,7 +163,7 @@ def strange_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("strange")
     sweep(folder, [small_run()])
     for path in (folder / "plan.json", *folder.glob("runs/*/*.json")):
-        text = json.dumps(TEXT)[1:-1].replace("\\", "\\\\")
+        text = json.dumps(store.as_stored(TEXT))[1:-1].replace("\\", "\\\\")
         path.write_text(re.sub('quick(?=")|random(?=")', text, path.read_text()))
     return folder
 

@@ -343,7 +343,7 @@ def test_other_surroundings_are_refused(repository, field, words):
     repository.run("--amlnn-repeats=1", "-k", "one")
     file = repository.folder / "out" / "runs" / "test_small_one" / "0.json"
     plain = json.loads(file.read_text())
-    plain["environment"][field[0]][field[1]] = 0.1
+    plain["environment"][field[0]][field[1]] = "0.1"
     file.write_text(json.dumps(plain))
     status, text = repository.run(RESUME, "--amlnn-repeats=1", "-k", "one")
 

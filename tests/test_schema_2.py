@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from small_runs import plan_of
 
 from pytest_amlnn import plans, report, store
 from pytest_amlnn.report.sweep import tables
@@ -43,7 +44,7 @@ def test_old_sweep_is_not_resumed(tmp_path):
         f"{re.escape(str(folder))} is a record of schema 2, .* it can be reported, not resumed"
     )
     with pytest.raises(StoreError, match=words):
-        plans.claim(folder, resume=True)
+        plans.begin(folder, plan_of(), token="now", resume=True)
 
 
 def test_old_names_of_folders_are_known(tmp_path):

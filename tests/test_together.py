@@ -19,7 +19,18 @@ from amlnn_datasets import series
 from amlnn_datasets.series import Series
 from amlnn_models import cells
 from amlnn_models.recurrent import Forecaster
-from pytest_amlnn import Case, Epoch, Result, Run, device, steps, store
+from pytest_amlnn import (
+    Case,
+    Epoch,
+    Forecast,
+    Recipe,
+    Result,
+    Run,
+    Series,
+    device,
+    steps,
+    store,
+)
 from pytest_amlnn.device import Clock, Spent
 from pytest_amlnn.engines import inline
 from pytest_amlnn.job import Job
@@ -135,6 +146,13 @@ def test_stored_run_leaves_the_others_together(tmp_path):
     assert [run.together for run in runs] == [2, 1, 2]
 
 
+class Unchecked(Forecast):
+    """A task that trains on whatever there is."""
+
+    def check(self, splits: Series, recipe: Recipe) -> None:
+        """Refuse nothing."""
+
+
 def test_run_that_diverges_takes_no_other_with_it(tmp_path):
     """A loss that is no number ends its own run alone; the others end as without it."""
 
@@ -145,7 +163,7 @@ def test_run_that_diverges_takes_no_other_with_it(tmp_path):
         targets = np.full_like(splits.train.targets, 1e300)  # no float32 can hold it
         return replace(splits, train=replace(splits.train, targets=targets))
 
-    case = recurrent(epochs=3)
+    case = recurrent(epochs=3, task=Unchecked())
     runs = compute(case, tmp_path / "broken", [0, 1, 2], data=broken)
     whole = compute(case, tmp_path / "whole", [0, 2], data=broken)
 
