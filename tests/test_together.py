@@ -26,7 +26,6 @@ from pytest_amlnn import (
     Recipe,
     Result,
     Run,
-    Series,
     device,
     steps,
     store,
