@@ -40,6 +40,7 @@ def pytest_run(zygote, tmp_path) -> Callable[..., tuple[int, str]]:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "count"),
     [
@@ -58,6 +59,7 @@ def test_families_and_cases_are_selected_by_name(pytest_run, arguments, count):
     assert len([line for line in shown.splitlines() if "::test_" in line]) == count
 
 
+@pytest.mark.slow
 def test_pictures_are_skipped_with_the_command_that_gets_them(pytest_run):
     """Without Tiny ImageNet, the seed profile's nets are skipped and say how to get it."""
     status, shown = pytest_run("--amlnn-profile=seed", "-k", "cnn and vgg11")
@@ -83,6 +85,7 @@ def test_net_at_chance_is_not_green(case):
     assert LIMITS[f"test_cnn[{case}]", "test_accuracy"].at_least > high
 
 
+@pytest.mark.slow
 def test_logistic_regression_stays_below_a_small_net():
     """Pixels do not tell the classes linearly: the limit of resnetv2_18 is out of reach."""
     splits = shapes.splits(size=600, classes=10, validation=10)

@@ -80,6 +80,7 @@ def test_killed_controller_loses_no_finished_run(repository, straight, round):
     assert bool(summary["missing"]) == (len(runs) < RUNS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 @pytest.mark.parametrize("round", rounds(5, 50))
 def test_signal_ends_with_a_report(repository, straight, round, number):
@@ -114,6 +115,7 @@ def survivors(group: int) -> list[str]:
     return [args for args in there if args != sweeps.PRINTER]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("round", rounds(10, 100))
 def test_full_disk_damages_nothing(repository, straight, round):
     """A write that the disk refuses is named; what is stored stays whole; resume goes on."""

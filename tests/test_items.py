@@ -203,6 +203,7 @@ test_loss = { at_most = 9 }
 """
 
 
+@pytest.mark.slow
 def test_plugin_that_repeats_tests(benchmarks):
     """Where a repeater lengthens ids, limits on the plain ones are no mistake, and it is said
     that they are not checked."""

@@ -119,6 +119,7 @@ def test_it_is_said_which_limits_there_were(run, suite, text, options, said):
     result.stdout.fnmatch_lines([said])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ini", ["[pytest]\n", None])
 @pytest.mark.parametrize("start", [".", "benchmarks", "elsewhere"])
 def test_limits_do_not_depend_on_where_pytest_is_started(suite, monkeypatch, start, ini):

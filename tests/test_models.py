@@ -55,6 +55,7 @@ def test_model_takes_a_step(model):
     assert same == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", QUICK)
 def test_stated_operations_are_about_right(model):
     """What parallel sweeps are ordered by is within a fifth of what is counted."""
@@ -95,6 +96,7 @@ def test_folded_vgg_is_the_same_function(side):
     assert torch.allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_whole_vgg_answers_as_timm_does():
     """VGG-11 with its folded layer agrees with timm's own to float precision."""
     torch.manual_seed(0)
@@ -122,6 +124,7 @@ LINEAR = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("build", "side", "rectifier"), LINEAR.values(), ids=LINEAR)
 def test_fresh_channels_come_in_opposite_pairs(build, side, rectifier):
     """After each ReLU of a fresh net one of two neighbours is 0; no class is preferred."""

@@ -81,6 +81,7 @@ def test_task_from_outside_is_trained_and_reported(task, pytester):
     assert {len(names)} == {len(array) for array in answers.values()}
 
 
+@pytest.mark.slow
 def test_limits_hold_on_a_metric_from_outside(task, pytester):
     """A limit on its own metric turns the case red, and is refused where it is misspelt."""
     metric, _, _ = TASKS[task]
@@ -94,6 +95,7 @@ def test_limits_hold_on_a_metric_from_outside(task, pytester):
     wrong.stderr.fnmatch_lines([f"*unknown metric '{metric}x'*did you mean '{metric}'*"])
 
 
+@pytest.mark.slow
 @pytest.mark.xdist
 def test_task_from_outside_gives_the_same_bits_in_workers(task, pytester, monkeypatch):
     """With -n 2 the numbers are those of a plain run."""

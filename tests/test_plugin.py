@@ -285,7 +285,10 @@ def test_run_that_diverges_fails_and_is_named(run, benchmarks):
         (("-o", "amlnn_profile=huge"), "*--amlnn-profile huge: needs quick or seed or full*"),
     ],
 )
-@pytest.mark.parametrize("parallel", [(), pytest.param(("-n", "2"), marks=pytest.mark.xdist)])
+@pytest.mark.parametrize(
+    "parallel",
+    [(), pytest.param(("-n", "2"), marks=[pytest.mark.slow, pytest.mark.xdist])],
+)
 def test_bad_option_is_a_usage_error(benchmarks, arguments, message, parallel):
     """The message names option and value, nothing is trained, nothing is left behind."""
     before = [*benchmarks.path.iterdir()]

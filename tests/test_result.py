@@ -224,6 +224,7 @@ def test_nothing_to_gather():
     assert gather([]) == []
 
 
+@pytest.mark.slow
 @given(statuses=st.lists(st.sampled_from(STATUSES), min_size=1))
 def test_case_is_as_bad_as_its_worst_run(statuses):
     """The order of the runs does not matter, nor does how many went well."""

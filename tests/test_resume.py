@@ -79,6 +79,7 @@ def test_case_whose_data_are_gone_is_missing(repository):
     assert [case["id"] for case in plain["skipped"]] == ["test_small[one]"]
 
 
+@pytest.mark.slow
 def test_removed_case_is_trained_afresh(repository):
     """Without its folder under runs/ a case is trained again; the others are kept."""
     out = repository.folder / "out"
@@ -121,6 +122,7 @@ def test_fewer_seeds_do_not_hide_the_rest(repository):
     assert "test_small[one]: no run ended with seed 1" in text
 
 
+@pytest.mark.slow
 def test_part_of_a_sweep_does_not_hide_the_rest(repository):
     """A sweep that is resumed with -k is not complete: the other case is missing."""
     repository.run("--amlnn-repeats=1")
@@ -164,6 +166,7 @@ def test_other_training_is_refused(repository, before, after, words):
     assert repository.numbers() == numbers
 
 
+@pytest.mark.slow
 def test_other_version_is_refused(repository):
     """A run directory of another schema is refused before anything is trained."""
     repository.run("--amlnn-repeats=1")
@@ -175,6 +178,7 @@ def test_other_version_is_refused(repository):
     assert "out/plan.json was written by another version of pytest-amlnn" in text
 
 
+@pytest.mark.slow
 def test_other_profile_is_refused(repository):
     """A sweep of another profile is another sweep."""
     repository.run("--amlnn-repeats=1")
@@ -329,6 +333,7 @@ def test_other_processor_is_refused(repository, variables, words):
     assert repository.numbers() == straight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("field", "words"),
     [
@@ -351,6 +356,7 @@ def test_other_surroundings_are_refused(repository, field, words):
     assert f"0.json is of another training: {words}" in text
 
 
+@pytest.mark.slow
 def test_run_of_before_settings_were_recorded_is_refused(repository):
     """Of a run whose settings are not on record it is not known how it was computed."""
     repository.run("--amlnn-repeats=1", "-k", "one")

@@ -416,6 +416,7 @@ def test_that_leaves_a_hook_behind():
 """
 
 
+@pytest.mark.slow
 def test_other_tests_change_no_bits(repository):
     """Whatever a test set before a case in the same process, the case has the same bits."""
     assert repository.run("--amlnn-repeats=2")[0] == 0

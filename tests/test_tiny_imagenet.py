@@ -456,6 +456,7 @@ def test_cut_zip_is_refused_wherever_it_was_cut(tmp_path_factory, length):
     assert not (folder / "tiny-imagenet").exists()
 
 
+@pytest.mark.slow
 @given(place=st.integers(0, len(CUT) - 1), bit=st.integers(0, 7))
 @settings(max_examples=100)
 def test_damaged_zip_is_refused_or_unharmed(tmp_path_factory, place, bit):

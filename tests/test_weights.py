@@ -137,6 +137,7 @@ def test_files_of_older_versions_are_taken(tmp_path):
     assert len(old) < len(state) == len(fitted)
 
 
+@pytest.mark.slow
 def test_vgg_of_other_pictures_is_refused(tmp_path):
     """A VGG whose first dense layer cannot be made a convolution is not the net's."""
     state = whole("vgg11").state_dict()

@@ -140,6 +140,7 @@ def test_weights_of_another_net_fail_the_case(run, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_path_that_is_not_there_ends_the_run(run):
     """What --amlnn-weights names is looked at before anything else."""
     result = run("--amlnn-weights=absent.pth")
