@@ -21,13 +21,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from pytest_amlnn import records
 from pytest_amlnn.disk import replacing
+from pytest_amlnn.record_forms import Checkpoint
 from pytest_amlnn.result import SCHEMA, epoch_from_plain, epoch_to_plain, finite
 from pytest_amlnn.state import State, Tensors, below, restore, tensors_of
 from pytest_amlnn.store import StoreError, refuse_unless_same
 
 LARGE = 2**24
 """Bytes of tensors from which on a second thread pays."""
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError, StoreError)
+"""What reading a checkpoint raises that is none."""
 KEPT = 2
 """Checkpoints: while one is written, the one before is whole."""
 
@@ -74,7 +78,7 @@ def load(folder: Path, state: State, *, identity: Mapping[str, Any]) -> None:
         refuse_unless_readable(file)
         try:
             plain, tensors = read(file)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        except DAMAGE as error:
             remove(file)  # or newer whole ones would count as older
             damaged.append(
                 f"{file} is damaged ({error}); resuming from the checkpoint before it"
@@ -84,7 +88,7 @@ def load(folder: Path, state: State, *, identity: Mapping[str, Any]) -> None:
         refuse_unless_same(file, then, {"schema": SCHEMA, **identity})
         refuse_unless_fitting(file, state, tensors)
         restore(state, tensors)
-        state.epochs += map(epoch_from_plain, plain["epochs"])
+        state.epochs += plain["epochs"]
         state.spent.add(plain["parts"])
         state.peak_memory_bytes = plain["peak_memory_bytes"]
         state.start = plain["start"]
@@ -160,7 +164,11 @@ def read(file: Path) -> tuple[dict[str, Any], Tensors]:
         tensors = {name: opened.get_tensor(name) for name in names}
     if digest_of(metadata["state"], tensors) != metadata["sha256"]:
         raise ValueError("it does not agree with its checksum")
-    return json.loads(metadata["state"]), tensors
+    plain: dict[str, Any] = json.loads(metadata["state"])
+    # whoever wrote it can write a checksum, too
+    records.refuse_unless(Checkpoint, plain, "its state")
+    plain["epochs"] = [epoch_from_plain(epoch) for epoch in plain["epochs"]]
+    return plain, tensors
 
 
 def digest_of(text: str, tensors: Tensors) -> str:

@@ -25,6 +25,8 @@ def check_fields(value: Any, of: str, bounds: Mapping[str, Bound]) -> None:
     """
     for name, hint in hints_of(value.__class__).items():
         given = without_numpy(getattr(value, name))
+        if hint is float and is_number(given, float):  # 1 and 1.0 are one recipe
+            given = float(given)
         object.__setattr__(value, name, given)  # frozen, but not handed out yet
         check_field(of, name, given, hint, bounds.get(name))
 

@@ -158,6 +158,18 @@ class Epoch(Struct):
 
 
 Scores = dict[Name, Number | None]
+Part = Literal["prepare", "build", "compile", "train", "evaluate", "checkpoint"]
+
+
+class Checkpoint(Struct, forbid_unknown_fields=True):
+    """What a checkpoint holds besides tensors; its epochs are those of a run."""
+
+    schema: int
+    identity: dict[str, Any]
+    epochs: list[Epoch]
+    parts: dict[Part, Positive]
+    peak_memory_bytes: Count | None
+    start: Scores
 
 
 class RunRecord(Struct, forbid_unknown_fields=True):
