@@ -152,6 +152,8 @@ def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:
     session = session_of(item.config)
     if not report.skipped or item.name not in session.planned:
         return
+    if item.get_closest_marker("skip"):  # the plan knows
+        return
     said = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
     reason = getattr(report, "wasxfail", "") or said.removeprefix("Skipped: ")
     try:

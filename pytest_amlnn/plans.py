@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import store
-from pytest_amlnn.disk import DiskError
+from pytest_amlnn.disk import UNLOCKED, DiskError, reason_of, remedy_for
 from pytest_amlnn.result import SCHEMA
 from pytest_amlnn.store import (
     LONGEST_REASON,
@@ -41,8 +41,9 @@ def begin(folder: Path, plan: Mapping[str, Any], *, token: str, resume: bool) ->
         system = error if isinstance(error, OSError) else error.__cause__
         if not isinstance(system, OSError):  # it is in order, and what lies there is not
             raise
+        remedy = UNLOCKED if UNLOCKED in str(error) else remedy_for(system)
         raise StoreError(
-            f"--amlnn-out {folder} cannot be written to: {system.strerror or system}; name"
+            f"--amlnn-out {folder} cannot be written to: {reason_of(system)}; {remedy}, or name"
             " another folder"
         ) from error
 

@@ -201,7 +201,7 @@ def test_sweep_on_a_poor_file_system_ends_in_words(
     (tmp_path / "conftest.py").write_text(text)
     status, text = sweeps.Repository(zygote=zygote, folder=tmp_path).run()
 
-    assert status == 1
+    assert status == pytest.ExitCode.USAGE_ERROR
     assert words in text
     assert "INTERNALERROR" not in text
     assert "Traceback" not in text

@@ -222,4 +222,5 @@ def test_project_that_cannot_be_written_to(pytest_as_nobody):
         outcomes(without.stdout),
     )
     assert trained.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "cannot be written to: Permission denied; name another folder" in trained.stderr
+    assert "cannot be written to: Permission denied; " in trained.stderr
+    assert "name another folder" in trained.stderr

@@ -88,7 +88,7 @@ def test_case_is_added_once_its_test_knows_it(tmp_path):
 def test_file_in_the_place_of_the_folder_is_refused(tmp_path, below):
     """A file where the folder, or one above it, should be is an error and stays."""
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StoreError, match="cannot be written to: .*; name another folder"):
+    with pytest.raises(StoreError, match="cannot be written to: .*, or name another folder"):
         begin(tmp_path / "file" / below, plan(ONE))
 
     assert everything(tmp_path) == ["file"]
