@@ -18,6 +18,8 @@ from pytest_amlnn.session import Session
 
 FIXTURES = "pytest_amlnn.fixtures"
 """The module of the fixture `train`."""
+MOST_FOLDERS = 2_000
+"""That are searched for test files."""
 
 
 def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
@@ -128,12 +130,23 @@ def case_of(item: pytest.Item) -> Case | None:
 
 
 def is_complete(folder: Path, session: Session, config: pytest.Config) -> bool:
-    """Return whether tests were collected from every test file in a folder and below."""
+    """Return whether tests were collected from every test file in a folder and below.
+
+    What would take long to find out, as below a home, counts as no.
+    """
     patterns, pruned = patterns_of_tests(config)
-    for place, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not any(fnmatch(f, p) for p in pruned)]
+    for number, (place, folders, names) in enumerate(os.walk(folder)):
+        if number == MOST_FOLDERS:
+            return False
+        folders[:] = [f for f in folders if is_entered(Path(place, f), pruned)]
         for name in names:
             wanted = any(fnmatch(name, pattern) for pattern in patterns)
             if wanted and Path(place, name) not in session.files:
                 return False
     return True
+
+
+def is_entered(folder: Path, pruned: Iterable[str]) -> bool:
+    """Return whether pytest looks for tests in a folder; it does in no virtual environment."""
+    named = any(fnmatch(folder.name, pattern) for pattern in pruned)
+    return not named and not (folder / "pyvenv.cfg").exists()

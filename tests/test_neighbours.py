@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from _pytest.config import default_plugins, essential_plugins
 from forked_workers import fork_workers
-from sweeps import BENCHMARKS, environment
+from sweeps import BENCHMARKS, QUICKLY, environment
 
 FOREIGN = """
 import pytest
@@ -145,6 +145,11 @@ def test_collection_that_fails_begins_no_sweep(benchmarks):
 
 
 OPTIONAL = [name for name in default_plugins if name not in essential_plugins]
+ONE = """
+from small_cases import small_case, squares
+
+def test_one(train): train(small_case("one", epochs=1), squares())
+"""
 NEEDED = {"python", "terminal"}
 """Without these pytest itself has no tests, or no summary to count outcomes in."""
 
@@ -160,18 +165,17 @@ def test_parts_of_pytest_that_are_switched_off(zygote, tmp_path, name):
     """With any of pytest's own plugins switched off, outcomes are those without the plugin,
     and benchmarks are trained."""
     foreign, mine = tmp_path / "foreign", tmp_path / "mine"
-    for folder, text in ((foreign, FOREIGN), (mine, BENCHMARKS)):
+    for folder, text in ((foreign, FOREIGN), (mine, ONE)):
         folder.mkdir()
         (folder / "test_it.py").write_text(text)
         (folder / "pytest.ini").write_text("[pytest]\n")
-    off = ("-p", f"no:{name}", "-q")
+    off = ("-p", f"no:{name}", "-q", *QUICKLY)
     without = zygote.pytest(
         *off, "-p", "no:pytest_amlnn.plugin", folder=foreign, output=tmp_path / "without"
     )
     status, text = zygote.pytest(*off, folder=foreign, output=tmp_path / "with")
-    trained = zygote.pytest(
-        *off, "--amlnn-out=out", "--amlnn-device=cpu", folder=mine, output=tmp_path / "trained"
-    )
+    options = ("--amlnn-out=out", "--amlnn-device=cpu", "--amlnn-no-wait", "--amlnn-repeats=1")
+    trained = zygote.pytest(*off, *options, folder=mine, output=tmp_path / "trained")
 
     assert (status, outcomes(text)) == (without[0], outcomes(without[1]))
     assert made(foreign) == set()
