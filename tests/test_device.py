@@ -10,6 +10,7 @@ import pytest
 import torch
 from small_cases import CPU
 
+from pytest_amlnn import device
 from pytest_amlnn.device import deterministic
 
 LARGE = 64 * 2**20
@@ -51,3 +52,15 @@ def test_memory_is_given_back():
         kept = [torch.ones(LARGE // 4) for _ in range(4)]
         del kept
     assert resident() < before + LARGE
+
+
+def test_high_water_mark_that_may_not_be_reset_is_left(monkeypatch):
+    """Where /proc cannot be written to, as in some containers, memory is measured as it is."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    device.reset_peak_memory(CPU)
+
+    assert device.peak_memory(CPU) is None or device.peak_memory(CPU) > 0

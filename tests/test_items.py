@@ -333,6 +333,23 @@ def test_test_that_changes_the_folder(benchmarks):
     assert not (benchmarks.path / "deeper" / "out").exists()
 
 
+def test_cache_stays_where_it_was_when_pytest_started(benchmarks, monkeypatch):
+    """A relative AMLNN_CACHE names one folder, wherever a test has gone."""
+    (benchmarks.path / "deeper").mkdir()
+    monkeypatch.setenv("AMLNN_CACHE", "cache")
+    text = """
+from pytest_amlnn.cache import cache_folder
+
+def test_it(train, monkeypatch, pytestconfig):
+    monkeypatch.chdir("deeper")
+    assert cache_folder() == pytestconfig.rootpath / "cache"
+    train(CASES[0], squares())
+"""
+    benchmarks.makepyfile(test_small=HEAD + text)
+
+    benchmarks.runpytest_inprocess("--amlnn-out=out").assert_outcomes(passed=1)
+
+
 def test_two_sweeps_within_a_second(benchmarks):
     """Two runs of one process, one after the other, have run directories of their own."""
     results = [benchmarks.runpytest_inprocess("--amlnn-repeats=1") for _ in range(2)]

@@ -84,6 +84,20 @@ def test_part_of_a_suite_is_run_by_itself(suite, part):
     result.stdout.fnmatch_lines(["limits: *"])
 
 
+@pytest.mark.parametrize("marker", [".hidden/x", "venv/pyvenv.cfg", "build/x"])
+def test_files_that_pytest_does_not_collect_hide_no_limit(suite, marker):
+    """Test files in folders that pytest does not enter, such as a virtual environment, leave a
+    suite as complete as it is."""
+    file = suite.path / "benchmarks" / marker
+    file.parent.mkdir()
+    file.touch()
+    (file.parent / "test_elsewhere.py").write_text("def test_smal(): pass\n")
+    limits(suite, MISSPELT)
+    result = suite.runpytest_inprocess("--amlnn-out=out", "-k", "small")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+
+
 def test_limits_that_a_part_may_not_know_are_named(suite):
     """Where a limit's test may stand in a file that was not collected, it is said that the
     limit was not checked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import random
 import warnings
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_cases import cut, linear, pictures_net, small_case, squares, trained
 from sweeps import lasting, rounds
 from torch import nn
@@ -135,6 +137,33 @@ def test_damaged_checkpoint_is_removed_before_it_is_warned_of(straight, cut_off,
             trained(CASES["adamw"], place=tmp_path)
         assert not newest.exists()
 
+        assert bits(CASES["adamw"], tmp_path) == straight
+
+
+FORGED = {
+    "epochs": [{}, [{}], [{"train_loss": 1}], None, 7],
+    "parts": [{"train": "1"}, {"other": 1.0}, {"train": -1}, []],
+    "peak_memory_bytes": ["much", -1, 0.5],
+    "start": [{"start_loss": []}, [1]],
+    "more": [1],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(name, value) for name, values in FORGED.items() for value in values]
+)
+def test_forged_checkpoint_is_damaged(straight, cut_off, tmp_path, field, value):
+    """A checkpoint whose checksum is right and whose state is no state is not trained on: the
+    one before it is."""
+    for file in cut_off.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    newest = max(tmp_path.iterdir())
+    plain, tensors = checkpoint.read(newest)
+    epochs = [result.epoch_to_plain(epoch) for epoch in plain["epochs"]]
+    text = json.dumps({**plain, "epochs": epochs, field: value})
+    digest = checkpoint.digest_of(text, tensors)
+    save_file(tensors, newest, {"state": text, "sha256": digest})
+    with pytest.warns(DamagedCheckpoint, match=f"{newest.name} is damaged .*its state"):
         assert bits(CASES["adamw"], tmp_path) == straight
 
 
