@@ -73,13 +73,13 @@ def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
 def check_limits(session: Session, config: pytest.Config) -> None:
     """Refuse limits on what does not exist; raises GateError.
 
-    Of a test function that was not collected nothing is known, unless all test files were
-    that could hold it: those beside the file of limits, or if there are none, all.
+    Of a test that was not collected nothing is known, unless all test files were that could
+    hold it: those beside the file of limits, or if there are none, all.
     """
     beside, home = session.options.gates.parent, config.rootpath
     place = beside if any(file.is_relative_to(beside) for file in session.files) else home
-    functions = {limit.case.partition("[")[0] for limit in session.limits}
-    strange = functions - session.known.keys()
+    known = {id for cases in session.known.values() for id in cases}
+    strange = {limit.case for limit in session.limits} - known
     complete = bool(strange) and is_complete(place, session, config)
     wrong = limits.unknown(session.limits, session.known, complete=complete)
     if wrong:

@@ -84,6 +84,37 @@ def test_part_of_a_suite_is_run_by_itself(suite, part):
     result.stdout.fnmatch_lines(["limits: *"])
 
 
+CLASSES = """
+class TestOne:
+    @pytest.mark.parametrize("case", CASES[:1], ids=str)
+    def test_small(self, case, train, gate):
+        assert gate(train(case, squares())).passed
+
+
+class TestTwo:
+    @pytest.mark.parametrize("case", CASES[1:], ids=str)
+    def test_small(self, case, train, gate):
+        assert gate(train(case, squares())).passed
+"""
+
+
+@pytest.mark.parametrize("part", ["test_small.py::TestOne", "test_small.py"])
+def test_functions_of_one_name_have_limits_of_their_own(suite, part):
+    """A limit on a case of another class, or of another file, whose function is called alike
+    is no mistake where that one was not collected."""
+    folder = suite.path / "benchmarks"
+    source = (folder / "test_small.py").read_text()
+    (folder / "test_small.py").write_text(source.partition("@pytest")[0] + CLASSES)
+    (folder / "test_other.py").write_text(source.replace('small_case("one")', ""))
+    limits(suite, LIMITS + LIMITS.replace("two", "three").partition("\n\n")[2])
+    result = suite.runpytest_inprocess(
+        "--amlnn-out=out", "--amlnn-repeats=1", f"benchmarks/{part}"
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["limits not checked, *: test_small (*)"])
+
+
 def test_limits_that_a_part_may_not_know_are_named(suite):
     """Where a limit's test may stand in a file that was not collected, it is said that the
     limit was not checked."""
