@@ -197,6 +197,38 @@ def test_paths_that_are_typed_count_from_where_one_stands(suite, monkeypatch):
     assert (suite.path / "benchmarks" / "mine" / "summary.json").exists()
 
 
+@pytest.mark.parametrize("tests", [(), ("benchmarks",)])
+@pytest.mark.parametrize("form", ["--amlnn-weights\n{}", "--amlnn-weights={}"])
+def test_path_elsewhere_does_not_hide_the_limits(suite, tmp_path, form, tests):
+    """A file that an option names outside of the project, which pytest takes for a place of
+    tests, moves neither the limits nor the run directory."""
+    (suite.path / "tox.ini").unlink()
+    weights = tmp_path / "w.pth"
+    weights.touch()
+    result = suite.runpytest_inprocess(*form.format(weights).split("\n"), "-k", "small", *tests)
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["report: .amlnn/*", "limits: benchmarks/gates.toml, for 2 of 2 cases"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("pytest.ini", ""), ("pyproject.toml", "[tool.pytest.ini_options]")]
+)
+def test_path_that_hides_the_settings_is_said(suite, tmp_path, name, text):
+    """Where pytest has missed its ini file since it took an option's path for a place of
+    tests, it is said how to write the option."""
+    (suite.path / "tox.ini").unlink()
+    (suite.path / name).write_text(text)
+    weights = tmp_path / "w.pth"
+    weights.touch()
+    result = suite.runpytest_inprocess("--amlnn-weights", weights)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*write --amlnn-weights={weights}, with =*{name}*"])
+
+
 @pytest.mark.parametrize("mark", ["\ufeff", ""])
 def test_file_of_limits_may_begin_with_a_mark(suite, mark):
     """A byte order mark, as some editors write, is no part of the limits."""
