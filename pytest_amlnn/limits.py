@@ -176,7 +176,7 @@ def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> l
     """Say how many cases have limits, from which file, and which limits no case bears."""
     limited, planned = {limit.case for limit in limits}, {*ids}
     if not limited:
-        return ["limits: none"]
+        return [f"limits: none for this profile in {file}" if file else "limits: none"]
     with_limits = len(limited & planned)
     rest = len(planned) - with_limits
     lines = [f"limits: {file}, for {with_limits} of {len(planned)} cases"]

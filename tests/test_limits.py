@@ -134,7 +134,8 @@ def test_limits_that_a_part_may_not_know_are_named(suite):
     ("text", "options", "said"),
     [
         (LIMITS, (), "limits: benchmarks/gates.toml, for 2 of 4 cases; 2 have none"),
-        ("", (), "limits: none"),
+        ("", (), "limits: none for this profile in benchmarks/gates.toml"),
+        (LIMITS.replace("quick", "full"), (), "limits: none for this profile in *gates.toml"),
         (None, (), "limits: none"),
     ],
 )
