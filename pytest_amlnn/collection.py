@@ -34,15 +34,20 @@ def parametrize(metafunc: pytest.Metafunc, session: Session) -> None:
         named=session.options.data.keys(),
     )
     name = metafunc.function.__name__
-    session.known[name] = {f"{name}[{case}]": case for case in known}
+    cases = {f"{name}[{case}]": case for case in known}
+    session.known.setdefault(name, {}).update(cases)  # another file may have its own
     metafunc.parametrize("case", chosen, ids=str)
 
 
-def remember(file: Path, made: Any, session: Session) -> None:
-    """Take note of the benchmarks that a file has, before any selection leaves some out."""
-    session.files.add(file)
+def remember(collector: pytest.Collector, made: Any, session: Session) -> None:
+    """Take note of the benchmarks that a file or class has, before any selection leaves some
+    out."""
+    session.files.add(collector.path)
+    session.classes.discard(collector.nodeid)
     for item in made if isinstance(made, list) else [made]:
-        if isinstance(item, pytest.Item) and trains(item):
+        if isinstance(item, pytest.Class):
+            session.classes.add(item.nodeid)
+        elif isinstance(item, pytest.Item) and trains(item):
             session.known.setdefault(function_of(item), {})[item.name] = case_of(item)
 
 
@@ -95,6 +100,25 @@ def time_by_training(item: pytest.Item, case: Case | None, clock: Callable[[], f
     item.add_marker(pytest.mark.benchmark(**settings), append=False)
 
 
+def yield_names(session: pytest.Session, names: Iterable[str]) -> None:
+    """Have other plugins' fixtures override ours, as those of a conftest.py do.
+
+    Of plugins pytest takes the one that was loaded last, and that may be this one. It has no
+    interface for that: where it keeps fixtures elsewhere, its own order stays.
+    """
+    manager = session._fixturemanager
+    nearest_last = getattr(manager, "_arg2fixturedefs", {})
+    nearest_first = getattr(manager, "_arg2node2fixturedefs", {})  # from pytest 9.1 on
+    for name in names:
+        nearest_last.get(name, []).sort(key=is_ours, reverse=True)
+        nearest_first.get(name, {}).get(session, []).sort(key=is_ours)
+
+
+def is_ours(definition: Any) -> bool:
+    """Return whether a fixture is one of this plugin."""
+    return getattr(definition.func, "__module__", None) == FIXTURES
+
+
 # items
 
 
@@ -107,7 +131,7 @@ def trains(item: pytest.Item) -> bool:
         return False
     info = getattr(item, "_fixtureinfo", None)
     for definition in reversed(info.name2fixturedefs.get("train", ()) if info else ()):
-        if definition.func.__module__ == FIXTURES:
+        if is_ours(definition):
             return True
         if "train" not in definition.argnames:
             return False
@@ -130,10 +154,13 @@ def case_of(item: pytest.Item) -> Case | None:
 
 
 def is_complete(folder: Path, session: Session, config: pytest.Config) -> bool:
-    """Return whether tests were collected from every test file in a folder and below.
+    """Return whether tests were collected from every test file in a folder and below, and from
+    every class.
 
     What would take long to find out, as below a home, counts as no.
     """
+    if session.classes:
+        return False
     patterns, pruned = patterns_of_tests(config)
     for number, (place, folders, names) in enumerate(os.walk(folder)):
         if number == MOST_FOLDERS:

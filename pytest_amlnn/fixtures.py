@@ -60,7 +60,12 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
     The item fails where a run diverges or is implausible, whatever the gate says.
     """
     session, item = session_of(request.config), request.node
-    bearers = session.nodes.get(store.key(item.name), [])
+    if not hasattr(benchmark, "pedantic"):
+        raise failure(
+            "train measures by pytest-benchmark's fixture `benchmark`, and this project has"
+            " another one of that name: rename it"
+        )
+    bearers = {*session.nodes.get(store.key(item.name), [])}  # an item may be there twice
     if len(bearers) > 1:
         raise failure(
             f"{item.name} would be stored in one place with {' and '.join(sorted(bearers))}:"
@@ -173,6 +178,7 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
 def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
     """Hold a result against the limits of its case: `assert gate(result).passed`."""
     session, item = session_of(request.config), request.node
+    item.stash[BROKEN] = ""  # also where a plugin runs it once more
 
     def judge(result: Result) -> gates.Verdict:
         enforced = session.options.gate == "enforce"

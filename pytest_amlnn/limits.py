@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.metrics import COMMON, Metric
-from pytest_amlnn.options import PROFILES, Options
+from pytest_amlnn.options import PROFILES, Options, is_there
 
 if TYPE_CHECKING:
     from pytest_amlnn.case import Case
@@ -39,7 +40,7 @@ def to_plain(limit: Limit) -> dict[str, Any]:
 
 def load_for(options: Options) -> tuple[Limit, ...]:
     """Return the profile's limits; none with the gate off, or without the default file."""
-    wanted = options.gates_named or options.gates.exists()
+    wanted = options.gates_named or is_there(options.gates)
     return load(options.gates, options.profile) if wanted and options.gate != "off" else ()
 
 
@@ -52,11 +53,15 @@ def load(path: Path, profile: str) -> tuple[Limit, ...]:
     import tomllib  # only where there is a file: every pytest run loads this module
 
     try:
+        if path.exists() and not path.is_file() and str(path) != os.devnull:  # a pipe may wait
+            raise GateError(f"{path}: is no file; --amlnn-gates names the file of limits")
         text = path.read_text(encoding="utf-8-sig")  # an editor may begin a file with a mark
         tables = tomllib.loads(text)
     except OSError as error:
         raise GateError(f"{path}: {error.strerror}; --amlnn-gates names the file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise GateError(f"{path}: not UTF-8, as TOML is: {error}; save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also numbers of thousands of digits
         raise GateError(f"{path}: not TOML: {error}") from error
     read = {name: limits_of(name, cases, path, text) for name, cases in tables.items()}
     return tuple(read.get(profile, ()))
@@ -88,7 +93,7 @@ def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
         raise GateError(f"{where}: {metric} needs at_least, at_most or both, nothing else")
     for side, bound in bounds.items():
         number = isinstance(bound, int | float) and not isinstance(bound, bool)
-        if not number or not math.isfinite(bound):
+        if not number or not abs(bound) <= sys.float_info.max:  # nan is not, either
             raise GateError(f"{where}: {metric}: {side} is {bound!r}, needs a finite number")
     if bounds.get("at_least", bound) > bounds.get("at_most", bound):
         raise GateError(f"{where}: {metric}: at_least exceeds at_most, nothing can pass")
@@ -124,34 +129,31 @@ def unknown(
     """Return what is wrong with limits on cases and metrics that do not exist, in words.
 
     `known` has by test function all cases that it has in this profile, None for one that only
-    the test's body knows. `complete` says that there is no other test function.
+    the test's body knows. `complete` says that there is no other test, of whatever name: two
+    classes, or two files, may each have a function that is called alike.
     """
     found: list[str] = []
     for limit in limits:
         function = limit.case.partition("[")[0]
-        if function in known:
-            found += wrong_with(limit, known[function])
-        elif complete:
+        cases = known.get(function, {})
+        if limit.case in cases:
+            case = cases[limit.case]
+            task = case.training.task if case else None
+            found += wrong_metric(limit, task.metrics, task.name) if task else []
+        elif complete and not cases:
             near = hint(function, sorted(known))
             found.append(f"{limit.where}: no test function '{function}' trains a case{near}")
+        elif complete and not any(extends(id, limit.case) for id in cases):
+            near = hint(limit.case, sorted(cases))
+            found.append(f"{limit.where}: no case '{limit.case}' in this profile{near}")
     return found
 
 
-def wrong_with(limit: Limit, cases: Mapping[str, Case | None]) -> list[str]:
-    """Say what is wrong with a limit: its case or metric is unknown, a share cannot meet it."""
-    if limit.case not in cases:
-        if any(extends(id, limit.case) for id in cases):  # by a plugin that repeats tests
-            return []
-        remedy = hint(limit.case, sorted(cases))
-        return [f"{limit.where}: no case '{limit.case}' in this profile{remedy}"]
-    case = cases[limit.case]
-    return (
-        wrong_metric(limit, case.training.task.metrics, case.training.task.name) if case else []
-    )
-
-
 def extends(id: str, plain: str) -> bool:
-    """Return whether an id is another with more parameters: `test_x[a-1]` is of `test_x[a]`."""
+    """Return whether an id is another with more parameters: `test_x[a-1]` is of `test_x[a]`.
+
+    Plugins that repeat tests lengthen ids so.
+    """
     _, _, inner = plain.rstrip("]").partition("[")
     _, _, whole = id.rstrip("]").partition("[")
     return re.search(rf"(^|-){re.escape(inner)}(-|$)", whole) is not None
@@ -174,7 +176,7 @@ def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> l
     """Say how many cases have limits, from which file, and which limits no case bears."""
     limited, planned = {limit.case for limit in limits}, {*ids}
     if not limited:
-        return ["limits: none"]
+        return [f"limits: none for this profile in {file}" if file else "limits: none"]
     with_limits = len(limited & planned)
     rest = len(planned) - with_limits
     lines = [f"limits: {file}, for {with_limits} of {len(planned)} cases"]

@@ -19,7 +19,7 @@ from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.identity import case_to_plain
-from pytest_amlnn.options import OptionError, Options
+from pytest_amlnn.options import OptionError, Options, is_there
 from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
 from pytest_amlnn.store import StoreError
@@ -73,13 +73,13 @@ def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
 def check_limits(session: Session, config: pytest.Config) -> None:
     """Refuse limits on what does not exist; raises GateError.
 
-    Of a test function that was not collected nothing is known, unless all test files were
-    that could hold it: those beside the file of limits, or if there are none, all.
+    Of a test that was not collected nothing is known, unless all test files were that could
+    hold it: those beside the file of limits, or if there are none, all.
     """
     beside, home = session.options.gates.parent, config.rootpath
     place = beside if any(file.is_relative_to(beside) for file in session.files) else home
-    functions = {limit.case.partition("[")[0] for limit in session.limits}
-    strange = functions - session.known.keys()
+    known = {id for cases in session.known.values() for id in cases}
+    strange = {limit.case for limit in session.limits} - known
     complete = bool(strange) and is_complete(place, session, config)
     wrong = limits.unknown(session.limits, session.known, complete=complete)
     if wrong:
@@ -110,7 +110,7 @@ def plan_of(benchmarks: Iterable[pytest.Item], session: Session) -> dict[str, An
     options = session.options
     return {
         "options": {name: getattr(options, name) for name in OPTIONS},
-        "gates": str(options.gates) if session.limits else None,
+        "gates": str(options.gates) if is_there(options.gates) else None,
         "limits": [limits.to_plain(limit) for limit in session.limits],
         "cases": [plan_entry(item, case_of(item), options) for item in benchmarks],
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
@@ -166,9 +166,9 @@ def limits_in_words(plan: Mapping[str, Any], config: pytest.Config) -> list[str]
     """Say which cases of a plan have limits, and from which file."""
     if plan["options"]["gate"] == "off":
         return []
-    file = shown(Path(plan["gates"]), config) if plan["gates"] else None
+    file = str(shown(Path(plan["gates"]), config)) if plan["gates"] else None
     held = [limits.Limit(**plain) for plain in plan["limits"]]
-    return limits.coverage(held, [case["id"] for case in plan["cases"]], str(file))
+    return limits.coverage(held, [case["id"] for case in plan["cases"]], file)
 
 
 def shown(path: Path, config: pytest.Config) -> Path:

@@ -71,6 +71,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 # collection
 
 
+@pytest.hookimpl(trylast=True)  # once pytest has the fixtures of all plugins
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Leave the names of our fixtures to other plugins that have some of these names."""
+    collection.yield_names(session, ("train", "gate", "device"))
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one item of each case of the profile, for functions that ask for cases."""
     collection.parametrize(metafunc, session_of(metafunc.config))
@@ -80,7 +86,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, Any, Any]:
     """Take note of all benchmarks that a file has, whichever are selected."""
     made = yield
-    collection.remember(collector.path, made, session_of(collector.config))
+    collection.remember(collector, made, session_of(collector.config))
     return made
 
 

@@ -36,6 +36,8 @@ class Session:
     selected or not; None where only the test's body knows the case."""
     files: set[Path] = field(default_factory=set)
     """Those that tests were collected from."""
+    classes: set[str] = field(default_factory=set)
+    """Node ids of those in these files that no test was collected from."""
     nodes: dict[str, list[str]] = field(default_factory=dict)
     """By case key, the items that bear it; a run directory can hold only one."""
     planned: dict[str, tuple[int, ...]] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import pytest
@@ -121,7 +122,30 @@ def test_bad_limit_is_named(limits, text, line, words):
         load(path, "quick")
 
 
-@pytest.mark.parametrize("bound", ["'0.5'", "nan", "true", "[1]", "{}"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "9" * 5000, "not TOML: "),
+        ("x = " + "[" * 5000, "not TOML: "),
+        (HEAD.encode("utf-16"), "not UTF-8, "),
+        (None, "is no file; --amlnn-gates names "),
+    ],
+    ids=["digits", "depth", "utf-16", "pipe"],
+)
+def test_file_that_cannot_be_limits_is_named(tmp_path, text, words):
+    """Whatever lies in the place of a file of limits, one sentence names it, and no pipe is
+    waited for."""
+    path = tmp_path / "gates.toml"
+    if text is None:
+        os.mkfifo(path)
+    else:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    with pytest.raises(GateError, match=f"^{re.escape(str(path))}: {words}"):
+        load(path, "quick")
+
+
+@pytest.mark.parametrize("bound", ["'0.5'", "nan", "true", "[1]", "{}", "9" * 400])
 def test_bound_that_is_no_number_is_refused(limits, bound):
     """Text, truth values and nan are no bounds, though Python might compare them."""
     path = limits(f"{HEAD}test_accuracy = {{ at_least = {bound} }}")
@@ -202,7 +226,7 @@ def test_missing_file_is_named(tmp_path):
 
 def test_folder_is_no_file_of_limits(tmp_path):
     """A folder in the file's place is named."""
-    with pytest.raises(GateError, match=f"{re.escape(str(tmp_path))}: Is a directory"):
+    with pytest.raises(GateError, match=f"{re.escape(str(tmp_path))}: is no file"):
         load(tmp_path, "quick")
 
 

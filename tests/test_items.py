@@ -356,3 +356,23 @@ def test_two_sweeps_within_a_second(benchmarks):
 
     assert [result.ret for result in results] == [0, 0]
     assert len([*(benchmarks.path / ".amlnn").iterdir()]) == 2
+
+
+def test_item_may_be_collected_twice(benchmarks):
+    """With --keep-duplicates a test is run as often as its file is named, and finds its
+    result."""
+    file = "test_small.py"
+    options = ("--amlnn-out=out", "--amlnn-repeats=1", "--keep-duplicates", "-k", "one")
+    result = benchmarks.runpytest_inprocess(*options, file, file)
+
+    result.assert_outcomes(passed=2, deselected=2)
+
+
+def test_other_fixture_named_benchmark_is_said(benchmarks):
+    """Where pytest-benchmark's fixture has been replaced, a benchmark says so."""
+    own = "@pytest.fixture\ndef benchmark(): return print\n\n\n@pytest.mark.par"
+    benchmarks.makepyfile(test_small=BENCHMARKS.replace("@pytest.mark.par", own))
+    result = benchmarks.runpytest_inprocess("--amlnn-out=out", "-p", "no:benchmark")
+
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*pytest-benchmark's fixture `benchmark`*rename it*"])

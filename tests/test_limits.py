@@ -98,6 +98,37 @@ def test_files_that_pytest_does_not_collect_hide_no_limit(suite, marker):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
 
 
+CLASSES = """
+class TestOne:
+    @pytest.mark.parametrize("case", CASES[:1], ids=str)
+    def test_small(self, case, train, gate):
+        assert gate(train(case, squares())).passed
+
+
+class TestTwo:
+    @pytest.mark.parametrize("case", CASES[1:], ids=str)
+    def test_small(self, case, train, gate):
+        assert gate(train(case, squares())).passed
+"""
+
+
+@pytest.mark.parametrize("part", ["test_small.py::TestOne", "test_small.py"])
+def test_functions_of_one_name_have_limits_of_their_own(suite, part):
+    """A limit on a case of another class, or of another file, whose function is called alike
+    is no mistake where that one was not collected."""
+    folder = suite.path / "benchmarks"
+    source = (folder / "test_small.py").read_text()
+    (folder / "test_small.py").write_text(source.partition("@pytest")[0] + CLASSES)
+    (folder / "test_other.py").write_text(source.replace('small_case("one")', ""))
+    limits(suite, LIMITS + LIMITS.replace("two", "three").partition("\n\n")[2])
+    result = suite.runpytest_inprocess(
+        "--amlnn-out=out", "--amlnn-repeats=1", f"benchmarks/{part}"
+    )
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["limits not checked, *: test_small (*)"])
+
+
 def test_limits_that_a_part_may_not_know_are_named(suite):
     """Where a limit's test may stand in a file that was not collected, it is said that the
     limit was not checked."""
@@ -117,7 +148,8 @@ def test_limits_that_a_part_may_not_know_are_named(suite):
     ("text", "options", "said"),
     [
         (LIMITS, (), "limits: benchmarks/gates.toml, for 2 of 4 cases; 2 have none"),
-        ("", (), "limits: none"),
+        ("", (), "limits: none for this profile in benchmarks/gates.toml"),
+        (LIMITS.replace("quick", "full"), (), "limits: none for this profile in *gates.toml"),
         (None, (), "limits: none"),
     ],
 )
@@ -178,6 +210,38 @@ def test_paths_that_are_typed_count_from_where_one_stands(suite, monkeypatch):
 
     assert result.ret == 0
     assert (suite.path / "benchmarks" / "mine" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("tests", [(), ("benchmarks",)])
+@pytest.mark.parametrize("form", ["--amlnn-weights\n{}", "--amlnn-weights={}"])
+def test_path_elsewhere_does_not_hide_the_limits(suite, tmp_path, form, tests):
+    """A file that an option names outside of the project, which pytest takes for a place of
+    tests, moves neither the limits nor the run directory."""
+    (suite.path / "tox.ini").unlink()
+    weights = tmp_path / "w.pth"
+    weights.touch()
+    result = suite.runpytest_inprocess(*form.format(weights).split("\n"), "-k", "small", *tests)
+
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["report: .amlnn/*", "limits: benchmarks/gates.toml, for 2 of 2 cases"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("pytest.ini", ""), ("pyproject.toml", "[tool.pytest.ini_options]")]
+)
+def test_path_that_hides_the_settings_is_said(suite, tmp_path, name, text):
+    """Where pytest has missed its ini file since it took an option's path for a place of
+    tests, it is said how to write the option."""
+    (suite.path / "tox.ini").unlink()
+    (suite.path / name).write_text(text)
+    weights = tmp_path / "w.pth"
+    weights.touch()
+    result = suite.runpytest_inprocess("--amlnn-weights", weights)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*write --amlnn-weights={weights}, with =*{name}*"])
 
 
 @pytest.mark.parametrize("mark", ["\ufeff", ""])

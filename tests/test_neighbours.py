@@ -78,6 +78,17 @@ def test_fixtures_of_the_same_names_are_their_owners(foreign, monkeypatch, argum
     assert made(foreign.path) == set()
 
 
+def test_plugin_that_was_loaded_first_keeps_its_fixtures(pytester):
+    """Fixtures of a plugin that -p loads, which is before ours is, are not replaced by ours."""
+    pytester.syspathinsert()
+    own, tests = FOREIGN.partition("def test_size")[::2]
+    pytester.makepyfile(own_plugin=own, test_foreign=f"import pytest\ndef test_size{tests}")
+    result = pytester.runpytest_inprocess("-p", "own_plugin")
+
+    result.assert_outcomes(**OUTCOMES)
+    assert made(pytester.path) == set()
+
+
 @pytest.mark.parametrize("name", ["train", "trained"])
 def test_fixture_that_builds_on_ours_makes_a_benchmark(benchmarks, name):
     """A project's fixture that asks for ours, under its name or another, trains."""
