@@ -141,11 +141,15 @@ class Case(Struct):
     training: Training
 
 
+Described = Annotated[list[dict[str, Any]], Meta(max_length=200)]
+"""By a task. Each costs a cell in each row of a report."""
+
+
 class Task(Struct, forbid_unknown_fields=True):
     """Metrics and columns, each checked by itself."""
 
-    metrics: list[dict[str, Any]]
-    columns: list[dict[str, Any]]
+    metrics: Described
+    columns: Described
 
 
 class Epoch(Struct):

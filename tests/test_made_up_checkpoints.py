@@ -59,7 +59,7 @@ STATES = {
 
 @pytest.mark.parametrize("change", STATES.values(), ids=STATES.keys())
 def test_state_that_no_training_wrote_is_damaged(change, content, tmp_path):
-    """A state in another form is warned of and not gone on from, though its checksum is right."""
+    """A state in another form is warned of and not gone on from, whatever its checksum."""
     state, tensors = content
     write(tmp_path, json.dumps(change(state)), tensors)
     with pytest.warns(DamagedCheckpoint, match=f"{NAME} is damaged"):
@@ -82,7 +82,7 @@ TENSORS = {
 
 @pytest.mark.parametrize("other", TENSORS.values(), ids=TENSORS.keys())
 def test_optimizers_state_of_another_training_is_refused(other, content, tmp_path):
-    """What an optimizer is given back are its own slots, in type and shape; else it is named."""
+    """An optimizer is given back its own slots, in type and shape; all else is named."""
     state, tensors = content
     write(tmp_path, json.dumps(state), {**tensors, **other})
     with pytest.raises(StoreError, match=f"another training: {next(iter(other))} was"):
