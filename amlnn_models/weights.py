@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import stat
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -83,18 +84,24 @@ def check(asked: str | None) -> None:
     """Raise DataError where --amlnn-weights names nothing that weights could be in."""
     if asked is None:
         return
-    path = expanded(asked)
-    if path.is_dir():
-        names = {f"{model}{end}" for model in TAGS for end in SUFFIXES}
-        if not names & {entry.name for entry in path.iterdir()}:
+    path, given = expanded(asked), f"--amlnn-weights {visible(asked)}"
+    try:
+        mode = path.stat().st_mode
+        names = {entry.name for entry in path.iterdir()} if stat.S_ISDIR(mode) else set()
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        raise DataError(f"{given}: there is no such file or folder") from error
+    except OSError as error:
+        raise DataError(f"{given} cannot be read: {error.strerror}") from error
+    if stat.S_ISDIR(mode):
+        if not names & {f"{model}{end}" for model in TAGS for end in SUFFIXES}:
             raise DataError(
-                f"--amlnn-weights {asked} holds no <model>.safetensors or <model>.pth; models"
-                f" are {', '.join(TAGS)}"
+                f"{given} holds no <model>.safetensors or <model>.pth; models are"
+                f" {', '.join(TAGS)}"
             )
-    elif not path.is_file():
-        raise DataError(f"--amlnn-weights {asked}: there is no such file or folder")
+    elif not stat.S_ISREG(mode):
+        raise DataError(f"{given}: a device or a pipe; name a file or a folder")
     elif path.suffix not in SUFFIXES:
-        raise DataError(f"--amlnn-weights {asked}: needs {' or '.join(SUFFIXES)}, or a folder")
+        raise DataError(f"{given}: needs {' or '.join(SUFFIXES)}, or a folder")
 
 
 def in_hub_cache(model: str) -> Path | None:

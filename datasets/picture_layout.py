@@ -192,8 +192,9 @@ def _lines(archive: Archive, name: str) -> Iterator[tuple[int, str]]:
             f"{visible(archive.path)}: {name} cannot be read ({visible(error)}); save it "
             "as text in UTF-8, or get the archive again"
         ) from error
-    # not splitlines(): it also cuts at characters that may stand in a line
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+    # not splitlines(): it also cuts at characters that may stand in a line; lists that were put
+    # together have a byte order mark in the middle
+    for number, line in enumerate(re.split(r"(?:\r\n|\r|\n)\ufeff*", text.lstrip("\ufeff")), 1):
         if line.strip():
             yield number, line.strip()
 

@@ -25,7 +25,7 @@ from pytest_amlnn import records
 from pytest_amlnn.disk import replacing
 from pytest_amlnn.record_forms import Checkpoint
 from pytest_amlnn.result import SCHEMA, epoch_from_plain, epoch_to_plain, finite
-from pytest_amlnn.state import State, Tensors, below, restore, tensors_of
+from pytest_amlnn.state import State, Tensors, below, restore, slots_of, tensors_of
 from pytest_amlnn.store import StoreError, refuse_unless_same
 
 LARGE = 2**24
@@ -57,7 +57,7 @@ def save(folder: Path, state: State, *, identity: Mapping[str, Any], over: bool)
     text = json.dumps(finite(plain), allow_nan=False)
     tensors = storable(tensors_of(state, over=over))
     metadata = {"state": text, "sha256": digest_of(text, tensors)}
-    with replacing(folder / f"{len(state.epochs):04}.safetensors") as part:
+    with replacing(folder / name_of(len(state.epochs))) as part:
         try:
             save_file(tensors, part, metadata)
         except SafetensorError as error:  # what it makes of an OSError
@@ -123,16 +123,19 @@ def remove(file: Path) -> None:
 
 
 def refuse_unless_fitting(file: Path, state: State, tensors: Tensors) -> None:
-    """Raise StoreError unless tensors are those of this net: names, types and shapes.
+    """Raise StoreError unless tensors are those of this training: names, types and shapes.
 
     Its code may be the same, and what it is built from another.
     """
-    own = {"net": state.net.state_dict(), "best": state.best}
-    if state.average is not None:
-        own["average"] = state.average.state_dict()
-    stored = {name: below(name, tensors) for name in ("net", "best", "average")}
-    then = {name: kinds_of(found) for name, found in stored.items() if found}
-    now = {name: kinds_of(own.get(name, {})) for name in then}
+    average = {} if state.average is None else state.average.state_dict()
+    own = {"net": state.net.state_dict(), "best": state.best, "average": average}
+    stored = {part: below(part, tensors) for part in (*own, "optimizer")}
+    slots = slots_of(state.optimizer)  # of those that it has yet to make, none is missing
+    own["optimizer"] = {name: slots[name] for name in slots.keys() & stored["optimizer"]}
+    # after the last epoch the best weights are all that there is
+    needed = {"net", *(["average"] if average else [])} if stored["net"] else {"best"}
+    parts = [part for part in own if stored[part] or part in needed]
+    then, now = ({part: kinds_of(of[part]) for part in parts} for of in (stored, own))
     refuse_unless_same(file, {"schema": SCHEMA, **then}, {"schema": SCHEMA, **now})
 
 
@@ -152,6 +155,11 @@ def storable(tensors: Tensors) -> Tensors:
     return whole
 
 
+def name_of(epochs: int) -> str:
+    """Return the name of the checkpoint after so many epochs."""
+    return f"{epochs:04}.safetensors"
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """Return the files, newest first."""
     return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)
@@ -166,7 +174,11 @@ def read(file: Path) -> tuple[dict[str, Any], Tensors]:
         raise ValueError("it does not agree with its checksum")
     plain: dict[str, Any] = json.loads(metadata["state"])
     # whoever wrote it can write a checksum, too
+    records.refuse_unbounded(plain, "its state")
     records.refuse_unless(Checkpoint, plain, "its state")
+    records.refuse_unless_scores(plain["epochs"], "its state")
+    if file.name != name_of(len(plain["epochs"])):
+        raise ValueError(f"it holds {len(plain['epochs'])} epochs, which is not its name")
     plain["epochs"] = [epoch_from_plain(epoch) for epoch in plain["epochs"]]
     return plain, tensors
 

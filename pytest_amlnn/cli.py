@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from shutil import get_terminal_size
@@ -32,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (DataError, DiskError, DownloadError, StoreError) as error:
         trouble = str(error)
     if trouble:
-        say(f"amlnn: {trouble}", sys.stderr)
+        with suppress(DiskError):  # there is nowhere else to say it
+            say(f"amlnn: {trouble}", sys.stderr)
     return 1 if trouble else 0
 
 
@@ -60,8 +63,9 @@ def render(parsed: argparse.Namespace) -> str:
     from pytest_amlnn.report.text import plain
 
     sweep = report.write(parsed.folder)
-    width = get_terminal_size().columns if sys.stdout.isatty() else WIDEST
-    print(plain(sweep, width, sys.stdout.encoding or "utf-8"))
+    if sys.stdout is not None:
+        width = get_terminal_size().columns if sys.stdout.isatty() else WIDEST
+        say(plain(sweep, width, sys.stdout.encoding or "utf-8"), sys.stdout)
     troubles = (
         f"{len(sweep.missing)} cases are not complete" if sweep.missing else "",
         f"not every record can be read: {sweep.unreadable[0]}" if sweep.unreadable else "",
@@ -78,6 +82,17 @@ def fetch(parsed: argparse.Namespace) -> str:
     return ""
 
 
-def say(text: str, stream: TextIO) -> None:
-    """Print lines of text, whatever they hold; what the stream cannot encode is an escape."""
-    print(lines_for_terminal(text, stream.encoding or "utf-8"), file=stream)
+def say(text: str, stream: TextIO | None) -> None:
+    """Print lines of text, whatever they hold; what the stream cannot encode is an escape.
+
+    Who closed the stream wants no text. Raises DiskError where there is no room for it.
+    """
+    if stream is None:
+        return
+    try:
+        print(lines_for_terminal(text, stream.encoding or "utf-8"), file=stream, flush=True)
+    except OSError as error:
+        # what is left of it would be an error again when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise DiskError(f"{stream.name} cannot be written to: {error.strerror}") from error

@@ -63,7 +63,7 @@ class Setup:
     @property
     def identity(self) -> dict[str, Any]:
         """What its numbers follow from."""
-        return identity_of(self.run, self.dataset)
+        return {"seed": self.run.seed, **identity_of(self.run, self.dataset)}
 
     @property
     def given(self) -> str:

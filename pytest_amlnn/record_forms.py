@@ -141,11 +141,15 @@ class Case(Struct):
     training: Training
 
 
+Described = Annotated[list[dict[str, Any]], Meta(max_length=200)]
+"""By a task. Each costs a cell in each row of a report."""
+
+
 class Task(Struct, forbid_unknown_fields=True):
     """Metrics and columns, each checked by itself."""
 
-    metrics: list[dict[str, Any]]
-    columns: list[dict[str, Any]]
+    metrics: Described
+    columns: Described
 
 
 class Epoch(Struct):
@@ -161,12 +165,27 @@ Scores = dict[Name, Number | None]
 Part = Literal["prepare", "build", "compile", "train", "evaluate", "checkpoint"]
 
 
+class EpochSeconds(Struct):
+    """Of a training that goes on: the rest of its time is counted from these."""
+
+    train: Positive
+    evaluate: Positive
+
+
+class CheckpointEpoch(Epoch):
+    """An epoch to go on from: none is saved whose loss is no finite number."""
+
+    seconds: EpochSeconds
+    train_loss: Number
+    val_loss: Number
+
+
 class Checkpoint(Struct, forbid_unknown_fields=True):
     """What a checkpoint holds besides tensors; its epochs are those of a run."""
 
     schema: int
     identity: dict[str, Any]
-    epochs: list[Epoch]
+    epochs: Annotated[list[CheckpointEpoch], Meta(min_length=1)]
     parts: dict[Part, Positive]
     peak_memory_bytes: Count | None
     start: Scores

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,7 @@ def refuse_unless_run(plain: Mapping[str, Any], what: str) -> None:
     `what` begins the message: which file it is, and what cannot be done.
     """
     refuse_unless(RunRecord, plain, what)
-    scores = [{name: epoch[name] for name in epoch.keys() - EPOCH} for epoch in plain["epochs"]]
-    refuse_unless(list[Scores], scores, what, "epochs")
+    refuse_unless_scores(plain["epochs"], what)
     columns = [
         checked(column, Paired if part == "columns" and "by" in column else Metric, where, what)
         for part in ("metrics", "columns")
@@ -129,6 +128,12 @@ def refuse_unless_run(plain: Mapping[str, Any], what: str) -> None:
     tested = plain["status"] == FINISHED and plain["best_epoch"]
     if tested and tested > len(plain["epochs"]):
         raise StoreError(f"{what}: best_epoch is {plain['best_epoch']}")
+
+
+def refuse_unless_scores(epochs: Sequence[Mapping[str, Any]], what: str) -> None:
+    """Raise StoreError unless what epochs hold besides the fields of all are numbers."""
+    scores = [{name: epoch[name] for name in epoch.keys() - EPOCH} for epoch in epochs]
+    refuse_unless(list[Scores], scores, what, "epochs")
 
 
 def possible(metric: Metric, value: float) -> bool:

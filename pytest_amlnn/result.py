@@ -74,7 +74,7 @@ def stop_reason(epochs: Sequence[Epoch], recipe: Recipe) -> str:
     if diverged(epochs):
         rate = f"learning rate {epochs[-1].learning_rate:.3g}"
         return f"the loss of epoch {done} is not a finite number ({rate}); try a lower one"
-    if done == recipe.epochs:
+    if done >= recipe.epochs:
         return f"the budget of {done} epochs is used up"
     best = best_epoch(epochs) or 0
     # annealing lowers the loss late, so the first half of the schedule is not held against it

@@ -119,6 +119,19 @@ def tensors_of(state: State, *, over: bool) -> Tensors:
     return found if best_epoch(state.epochs) == len(state.epochs) else found | best
 
 
+def slots_of(optimizer: torch.optim.Optimizer) -> Tensors:
+    """Return tensors like those that an optimizer may hold, by the names of `tensors_of`."""
+    sgd = isinstance(optimizer, torch.optim.SGD)
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    found: Tensors = {}
+    for number, parameter in enumerate(parameters):
+        for slot in ("momentum_buffer",) if sgd else ("exp_avg", "exp_avg_sq"):
+            found[f"{number}.{slot}"] = parameter
+        if not sgd:
+            found[f"{number}.step"] = torch.tensor(0.0)
+    return found
+
+
 def restore(state: State, tensors: Tensors) -> None:
     """Put stored tensors back into net, optimizer and best weights."""
     newest, averaged = below("net", tensors), below("average", tensors)

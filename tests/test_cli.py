@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -137,3 +138,42 @@ def test_command_is_installed(tmp_path):
 
     assert done.returncode == 1
     assert done.stderr.startswith("amlnn: ")
+
+
+def closed(monkeypatch) -> None:
+    """Have no stdout, as after `>&-`."""
+    monkeypatch.setattr(sys, "stdout", None)
+
+
+def left(monkeypatch) -> None:
+    """Have a stdout whose reader has gone, as `head` does."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sys, "stdout", os.fdopen(writing, "w"))
+
+
+def full(monkeypatch) -> None:
+    """Have a stdout on a disk without room."""
+    monkeypatch.setattr(sys, "stdout", Path("/dev/full").open("w"))  # noqa: SIM115
+
+
+@pytest.mark.parametrize(
+    ("stdout", "said"),
+    [
+        (closed, ""),
+        (left, ""),
+        (full, "amlnn: /dev/full cannot be written to: No space left on device\n"),
+    ],
+    ids=["closed", "left", "full"],
+)
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_report_is_written_wherever_it_is_printed(stdout, said, tmp_path, capsys, monkeypatch):
+    """Nobody has to read what is printed; a disk without room for it is an error in words."""
+    folder = sweep(tmp_path, [small_run()])
+    stdout(monkeypatch)
+
+    assert main(["report", str(folder)]) == bool(said)
+    assert capsys.readouterr().err == said
+    assert (folder / "report.md").exists()
+    if sys.stdout is not None:
+        sys.stdout.close()  # what is left of the text is no error now

@@ -212,6 +212,22 @@ def test_lists_may_be_saved_on_any_system(tmp_path, encoding, end):
     assert saved.facts["words"]["n10"] == "Fisch\x85, Kärpfling"
 
 
+def test_lists_may_be_put_together(tmp_path):
+    """Marks of byte order that stand at the beginning of any line change no class and word."""
+    files = original()
+    write_zip(tmp_path / "plain.zip", files)
+    for name in ("wnids.txt", "words.txt", ANNOTATIONS):
+        lines = files[name].decode().split("\n")
+        files[name] = "\n".join(f"\ufeff\ufeff{line}" for line in lines).encode()
+    write_zip(tmp_path / "marked.zip", files)
+    plain, marked = (
+        tiny_imagenet.splits(tmp_path / f"{name}.zip", **ASKED) for name in ("plain", "marked")
+    )
+
+    assert examples(tmp_path / "marked.zip") == examples(tmp_path / "plain.zip")
+    assert marked.facts["words"] == plain.facts["words"]
+
+
 @pytest.mark.parametrize("name", ["wnids.txt", "words.txt", ANNOTATIONS])
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32", "latin-1"])
 def test_lists_that_are_no_text_are_named(tmp_path, kind, name, encoding):

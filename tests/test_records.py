@@ -116,6 +116,7 @@ EPOCH = {"learning_rate": 0.1, "gradient_norm": None, "steps": 1, "seconds": {}}
         ("environment", {"packages": "all"}, "environment.packages: Expected `object`"),
         ("data", {"a": 1e301}, "a number is larger than 1e+300"),
         ("data", {"a": "x" * 70_000}, "a text has more than 65,536 characters"),
+        ("task", {"metrics": [], "columns": [{}] * 201}, "task.columns: Expected `array` of"),
         ("answers", "../0.safetensors", "answers: Expected `str` matching regex"),
         ("other", 1, "Object contains unknown field `other`"),
     ],

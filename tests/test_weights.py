@@ -327,12 +327,18 @@ def test_nothing_here_is_said_with_the_command(tmp_path, monkeypatch):
         ("absent.pth", "there is no such file or folder"),
         ("weights.zip", "needs .safetensors or .pth, or a folder"),
         ("empty", "holds no <model>.safetensors or <model>.pth"),
+        ("x" * 300, "cannot be read: File name too long"),
+        ("ring.pth", "cannot be read: Too many levels of symbolic links"),
+        ("fifo.pth", "a device or a pipe"),
+        ("a\x1b\0b", r"a\\x1b\\x00b: there is no such file"),
     ],
 )
 def test_path_that_cannot_be_used_is_refused(name, words, tmp_path):
     """What --amlnn-weights names is looked at before any training."""
     (tmp_path / "weights.zip").write_bytes(b"")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "ring.pth").symlink_to("ring.pth")
+    os.mkfifo(tmp_path / "fifo.pth")
     with pytest.raises(DataError, match=words):
         weights.check(str(tmp_path / name))
 
