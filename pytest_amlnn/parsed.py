@@ -52,12 +52,17 @@ def parse_module(name: str, file: Path) -> Module:
     for node in tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom) or is_aside(node):
             continue
-        statement = Statement(text=text_of(node), names=tuple(sorted({*names_in(node)})))
+        statement = statement_of(node)
         for bound in bound_by(node):
             module.definitions[bound].append(statement)
         if not bound_by(node):
             module.others.append(statement)
     return module
+
+
+def statement_of(node: ast.stmt) -> Statement:
+    """Return a statement's text, and the names that it uses."""
+    return Statement(text=text_of(node), names=tuple(sorted({*names_in(node)})))
 
 
 def numbers_in(tree: ast.Module) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from pytest_amlnn.parsed import Module, Place, Statement, parse_module
+from pytest_amlnn.parsed import Module, Place, Statement, parse_module, statement_of
 
 ENGINE, TASKS = "pytest_amlnn", "pytest_amlnn.tasks"
 """The engine's own code has a version as a whole; a task's is part of what is trained."""
@@ -31,6 +31,10 @@ INSTALLED = tuple(
 )
 EVERYTHING = "*"
 """The name that stands for all of a module."""
+MOST_REGISTERED = 1000
+"""Entries of a registry; what has more of them holds data."""
+LAMBDA = ("lambda ", "lambda:")
+"""How the text of a lambda begins, and no name does."""
 
 
 def code_of(roots: Iterable[Any], *, sources: Iterable[Any] = ()) -> dict[str, str]:
@@ -81,10 +85,31 @@ def replacements(place: Place) -> Iterator[Place]:
     members = vars(found).values() if isinstance(found, type) else ()
     for each in (found, *members):
         function = function_behind(each)
-        if not isinstance(function, FunctionType | type) or place_of(function) == place:
-            continue
-        if file_of(function.__module__) is not None:
+        if not isinstance(function, FunctionType | type):
+            yield from registered(each, place[0])
+        elif place_of(function) != place and file_of(function.__module__) is not None:
             yield place_of(function)
+
+
+def registered(registry: Any, module: str, depth: int = 3) -> Iterator[Place]:
+    """Yield where functions are defined that a module's code put into one of its registries.
+
+    Those that other modules put there are left out: which of them are loaded is chance.
+    """
+    if isinstance(registry, FunctionType | type):
+        if registry.__module__ == module:
+            yield place_of(registry)
+        return
+    inside: Any = ()
+    if isinstance(registry, dict):
+        inside = registry.values()
+    elif isinstance(registry, list | tuple | set):
+        inside = registry
+    elif type(registry).__dictoffset__ and file_of(type(registry).__module__) is not None:
+        inside = vars(registry).values()  # of an object of their own class
+    if depth and len(inside) <= MOST_REGISTERED:
+        for each in [*inside]:
+            yield from registered(each, module, depth - 1)
 
 
 def function_behind(member: Any) -> Any:
@@ -109,9 +134,14 @@ def numbers_set_elsewhere(place: Place, module: Module) -> set[str]:
 
 
 def place_of(root: Any) -> Place:
-    """Return where a function or class is defined; a lambda is in all of its module."""
+    """Return where a function or class is defined; a lambda is named by its text.
+
+    One whose text is not found is in all of its module.
+    """
     first = root.__qualname__.partition(".")[0]
-    return root.__module__ or "builtins", EVERYTHING if first == "<lambda>" else first
+    if first == "<lambda>":
+        first = lambda_text(root) if isinstance(root, FunctionType) else ""
+    return root.__module__ or "builtins", first or EVERYTHING
 
 
 def digest(texts: set[str]) -> str:
@@ -123,6 +153,8 @@ def statements(module: Module, wanted: str) -> list[Statement]:
     """Return the statements that a name is bound by, and those that run in any case."""
     if wanted == EVERYTHING:
         bound = [each for group in module.definitions.values() for each in group]
+    elif wanted.startswith(LAMBDA):
+        bound = [statement_of(ast.parse(wanted).body[0])]
     else:
         bound = module.definitions.get(wanted, [])
     return [*bound, *module.others]
@@ -131,6 +163,8 @@ def statements(module: Module, wanted: str) -> list[Statement]:
 def places(name: str, module: Module, used: Iterable[str]) -> Iterator[Place]:
     """Yield where the names that are used in a module are defined."""
     for dotted in used:
+        if dotted.startswith(LAMBDA):  # a text, and no name
+            continue
         first, *rest = dotted.split(".")
         if first in module.definitions:
             yield name, first
