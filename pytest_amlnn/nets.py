@@ -215,11 +215,17 @@ def try_training(
 ) -> None:
     """Refuse a net that a training step would fail with; raises CaseError.
 
-    It is called in training with the first examples, and left as it was. `shape` is that of
-    the outputs for one example; None takes any.
+    It is called with the first examples, in training and in evaluation, and left as it was.
+    `shape` is that of the outputs for one example; None takes any.
     """
     inputs, targets = batch
     names = {*net.state_dict()}
+    odd = [name for name, value in net.state_dict().items() if not isinstance(value, Tensor)]
+    if odd:
+        raise CaseError(
+            f"{type(net).__name__} has {odd[0]} in its state, which is no tensor, and"
+            " checkpoints hold tensors alone: have get_extra_state return one, or use a buffer"
+        )
     with preserved(net), explained("the first forward pass", described(net, batch)):
         net.train()
         outputs = net(inputs)
@@ -229,16 +235,28 @@ def try_training(
                 f"{type(net).__name__} makes {', '.join(sorted(made))} in forward, which no"
                 " optimizer and no checkpoint knows: make them in __init__, or use a lazy layer"
             )
-        check_outputs(type(net).__name__, outputs, len(inputs), shape)
+        check_outputs(type(net).__name__, "training", outputs, len(inputs), shape)
+        if not outputs.requires_grad:
+            raise CaseError(
+                f"{type(net).__name__} returned a tensor that does not follow from its weights:"
+                " forward must not detach it, as .item(), .numpy(), .argmax() and"
+                " torch.no_grad() do"
+            )
         loss_of(outputs, targets)
+        net.eval()
+        with torch.no_grad():
+            outputs = net(inputs)
+        check_outputs(type(net).__name__, "evaluation", outputs, len(inputs), shape)
 
 
-def check_outputs(name: str, outputs: Any, count: int, shape: tuple[int, ...] | None) -> None:
+def check_outputs(
+    name: str, when: str, outputs: Any, count: int, shape: tuple[int, ...] | None
+) -> None:
     """Refuse outputs that are not one tensor of this shape for each example."""
     wanted = "" if shape is None else f" of floats ({', '.join(['n', *map(str, shape)])})"
     if not isinstance(outputs, Tensor):
         raise CaseError(
-            f"{name} returned {kind_of(outputs)} in training; needs one tensor{wanted}:"
+            f"{name} returned {kind_of(outputs)} in {when}; needs one tensor{wanted}:"
             " return nothing else"
         )
     if shape is not None and (
@@ -246,13 +264,8 @@ def check_outputs(name: str, outputs: Any, count: int, shape: tuple[int, ...] | 
     ):
         found = f"{dtype_of(outputs)} {(*outputs.shape,)}"
         raise CaseError(
-            f"{name} returned {found} for {count} examples; needs"
+            f"{name} returned {found} in {when} for {count} examples; needs"
             f" a tensor{wanted}{remedy_for(outputs, count, shape)}"
-        )
-    if not outputs.requires_grad:
-        raise CaseError(
-            f"{name} returned a tensor that does not follow from its weights: forward must not"
-            " detach it, as .item(), .numpy(), .argmax() and torch.no_grad() do"
         )
 
 

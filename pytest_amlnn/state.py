@@ -61,16 +61,17 @@ def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
     if recipe.layer_decay < 1:
         groups = groups_by_layer(net, recipe)
+    real = all(p.is_floating_point() for p in net.parameters())  # no complex one is fused
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             groups,
             lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=recipe.momentum > 0,
-            fused=True,
+            fused=real,
         )
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=recipe.learning_rate, fused=True)
+    return kind(groups, lr=recipe.learning_rate, fused=real)
 
 
 def groups_by_layer(net: nn.Module, recipe: Recipe) -> Any:
