@@ -38,6 +38,29 @@ def changed(change: Callable[..., Any]) -> Build:
     return lambda outputs: Linear(outputs, change)
 
 
+class Waves(nn.Module):
+    """A linear classifier of a filtered picture; the filter is complex."""
+
+    def __init__(self, outputs: int) -> None:
+        super().__init__()
+        self.filter = nn.Parameter(torch.ones(3, SIDE, SIDE // 2 + 1, dtype=torch.cfloat))
+        self.head = nn.Linear(PIXELS, outputs)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        waves = torch.fft.rfft2(pictures) * self.filter
+        return self.head(torch.fft.irfft2(waves).flatten(1))
+
+
+class Counting(Linear):
+    """Keeps a number, which is no tensor, in its state."""
+
+    def get_extra_state(self) -> Any:
+        return {"steps": 1}
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take the number."""
+
+
 class Recurrent(nn.Module):
     """Reads a picture row by row, from a first state that it makes itself."""
 
@@ -132,6 +155,7 @@ FREE = {
     ),
     "half": changed(lambda logits, x: logits.bfloat16()),
     "double": changed(lambda logits, x: logits.double()),
+    "complex": Waves,
     "tied": Tied,
     "frozen": frozen,
     "lazy": lazy,
@@ -182,7 +206,9 @@ def test_operations_that_cannot_be_counted_are_left_empty():
     assert run.metrics["flops_per_sample"] is None
 
 
-@pytest.mark.parametrize("build", [lazy, Remembering, drawn_by_numpy], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build", [lazy, Remembering, drawn_by_numpy, Waves], ids=lambda f: f.__name__
+)
 def test_net_that_is_cut_resumes_in_the_same_bits(build, tmp_path):
     """What a net learns of its shapes, and draws, follows from the seed when it is resumed."""
     case = small_case(build=build, epochs=3)
@@ -253,18 +279,26 @@ RETURNED = {
     "an array": (lambda y, x: y.detach().numpy(), "a ndarray"),
     "too wide": (
         lambda y, x: torch.cat([y, y], 1),
-        "float32 (2, 6) for 2 examples; needs a tensor of floats (n, 3); the builder is called",
+        "float32 (2, 6) in training for 2 examples; needs a tensor of floats (n, 3);",
     ),
     "more axes": (
         lambda y, x: y[..., None],
-        "float32 (2, 3, 1) for 2 examples; needs a tensor of floats (n, 3): outputs.reshape(-1",
+        "float32 (2, 3, 1) in training for 2 examples; needs a tensor of floats (n, 3): output",
     ),
-    "one for all": (lambda y, x: y[:1], "float32 (1, 3) for 2 examples"),
-    "a mean": (lambda y, x: y.mean(), "float32 () for 2 examples"),
-    "classes": (lambda y, x: y.argmax(1), "int64 (2,) for 2 examples"),
-    "integers": (lambda y, x: y.long(), "int64 (2, 3) for 2 examples"),
-    "complex": (lambda y, x: y * 1j, "complex64 (2, 3) for 2 examples"),
+    "one for all": (lambda y, x: y[:1], "float32 (1, 3) in training for 2 examples"),
+    "a mean": (lambda y, x: y.mean(), "float32 () in training for 2 examples"),
+    "classes": (lambda y, x: y.argmax(1), "int64 (2,) in training for 2 examples"),
+    "integers": (lambda y, x: y.long(), "int64 (2, 3) in training for 2 examples"),
+    "complex": (lambda y, x: y * 1j, "complex64 (2, 3) in training for 2 examples"),
     "detached": (lambda y, x: y.detach(), "a tensor that does not follow from its weights"),
+    "a tuple in evaluation": (
+        lambda y, x: y if y.requires_grad else (y, x),
+        "a tuple of 2 in evaluation; needs one tensor of floats",
+    ),
+    "less in evaluation": (
+        lambda y, x: y if y.requires_grad else y[:, :2],
+        "float32 (2, 2) in evaluation for 2 examples",
+    ),
 }  # fmt: skip
 
 
@@ -321,6 +355,10 @@ BUILT = {
     "of a mistake": (
         changed(lambda y, x: y.nothing),
         "the first forward pass failed, at test_nets.py:.*AttributeError: .*nothing",
+    ),
+    "no tensor in its state": (
+        lambda outputs: Counting(outputs, lambda y, x: y),
+        "Counting has _extra_state in its state, which is no tensor",
     ),
     "made in forward": (made_in_forward, "Late makes head.bias, head.weight in forward"),
     "lazy where nothing goes": (

@@ -367,14 +367,52 @@ def test_object_that_answers_to_no_name_is_left_alone(package):
     assert package.code().keys() == {"models"}
 
 
-def test_anonymous_function_counts_with_its_whole_module(package):
-    """A lambda has no name to find its text by, so all that stands beside it counts."""
-    package.write(models="SIZE = 2\nbuild = [lambda n: n + 1]")
-    (build,) = package.build
-    then = package.code(build)
-    package.edit("models", "n + 1", "n + 2")
+def test_anonymous_function_counts_by_its_text(package):
+    """A lambda counts, and what it names; tests and lambdas that stand beside it do not."""
+    package.write(
+        sizes="WIDTH = 1\n",
+        models="from .sizes import *\nSIZE = 2\ndef make(n): return n\n"
+        "build = [lambda n: (make(n.real), 1), lambda n: 5]\n"
+        "def test_it(): return 1",
+    )
+    first = package.build[0]
+    then = package.code(first)
+    package.edit("models", "return 1", "return 2")
+    package.edit("models", "SIZE = 2", "SIZE = 3")
+    package.edit("models", "n: 5", "n: 6")
 
-    assert changed(then, package.code(build)) == {"models"}
+    assert changed(then, package.code(first)) == set()
+
+    package.edit("models", "return n", "return -n")
+
+    assert changed(then, package.code(first)) == {"models"}
+
+    package.edit("models", "return -n", "return n")
+    package.edit("models", ", 1)", ", 3)")
+
+    assert changed(then, package.code(first)) == {"models"}
+
+
+REGISTRIES = {
+    "a dict": "KNOWN = {}\ndef register(one): KNOWN[one.__name__] = one; return one\n",
+    "an object": "class Registry:\n    def __init__(self): self.known = {}\n"
+    "    def __call__(self, one): self.known[one.__name__] = one; return one\n"
+    "KNOWN = register = Registry()\n",
+    "a class": "class KNOWN:\n    known = []\ndef register(one): KNOWN.known.append(one)\n",
+}
+
+
+@pytest.mark.parametrize("registry", REGISTRIES.values(), ids=[*REGISTRIES])
+def test_registered_function_counts(package, registry):
+    """A function that only a decorator put into a registry counts where that is reached."""
+    package.write(
+        models=f"{registry}@register\ndef relu(x): return 1\ndef build(n): return KNOWN"
+    )
+    package.build(1)
+    then = package.code()
+    package.edit("models", "return 1", "return 2")
+
+    assert changed(then, package.code()) == {"models"}
 
 
 def test_method_counts_with_its_class(package):
