@@ -6,12 +6,22 @@ Nothing else asks pytest for its options.
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_amlnn.options import NAMED, OPTIONS, PATHS, Option, Options, check_options
+from pytest_amlnn.options import (
+    NAMED,
+    OPTIONS,
+    PATHS,
+    Option,
+    OptionError,
+    Options,
+    check_options,
+    is_there,
+)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -45,7 +55,55 @@ def read_options(config: pytest.Config) -> Options:
         plain = workerinput(config)["amlnn_options"]
         return Options(**{**plain, "out": Path(plain["out"]), "gates": Path(plain["gates"])})
     raw = {option.name: value_of(option, config) for option in OPTIONS}
-    return check_options(raw, home=config.rootpath)
+    return check_options(raw, home=home_of(config))
+
+
+def home_of(config: pytest.Config) -> Path:
+    """Return the project's folder: pytest's rootdir, unless a path of ours misled pytest.
+
+    It looks for rootdir and pytest.ini before it knows our options, and takes the path in
+    `--amlnn-data PATH`, though not in `--amlnn-data=PATH`, for a place of tests. Raises
+    OptionError where it has missed pytest.ini for that.
+    """
+    here = config.invocation_params.dir
+    typed = [str(argument) for argument in config.invocation_params.args]
+    flags = {f"--amlnn-{name}" for name in PATHS}
+    misleading = [
+        f"{flag}={path}"
+        for flag, path in pairwise(typed)
+        if flag in flags and is_there(here / path)
+    ]
+    if not misleading or config.inipath or config.getoption("rootdir"):
+        return config.rootpath
+    places = [here / argument.partition("::")[0] for argument in config.args]
+    tests = Path(os.path.commonpath([p if p.is_dir() else p.parent for p in places]))
+    for folder in (tests, *tests.parents):
+        missed = [name for name, mark in INI_FILES.items() if holds(folder / name, mark)]
+        if missed:
+            raise OptionError(
+                f"write {misleading[0]}, with =: else pytest takes the path for a place of"
+                f" tests, and has not found {folder / missed[0]}"
+            )
+    both = Path(os.path.commonpath([here, tests]))
+    return both if both != both.parent else tests
+
+
+INI_FILES = {
+    "pytest.ini": "",
+    ".pytest.ini": "",
+    "pyproject.toml": "[tool.pytest",
+    "tox.ini": "[pytest]",
+    "setup.cfg": "[tool:pytest]",
+}
+"""Where pytest looks for its settings, and what such a file then holds."""
+
+
+def holds(file: Path, mark: str) -> bool:
+    """Return whether there is such a file, with a mark in its text."""
+    try:
+        return file.is_file() and mark in file.read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def value_of(option: Option, config: pytest.Config) -> Any:

@@ -172,9 +172,12 @@ class EpochSeconds(Struct):
     evaluate: Positive
 
 
-class CheckpointEpoch(Epoch):
+class CheckpointEpoch(Struct):
     """An epoch to go on from: none is saved whose loss is no finite number."""
 
+    learning_rate: Positive | None
+    gradient_norm: Positive | None
+    steps: Count
     seconds: EpochSeconds
     train_loss: Number
     val_loss: Number

@@ -84,7 +84,7 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
         ({"warmup": 1.0}, "warmup is 1.0, needs 0 <= warmup < 1"),
         ({"warmup": -0.1}, "warmup is -0.1"),
         ({"warmup": float("nan")}, "warmup is nan"),
-        ({"crop": 70}, "crop is 70, needs 0 < crop <= 1"),
+        ({"crop": 70}, "crop is 70.0, needs 0 < crop <= 1"),
         ({"crop": 0.0}, "crop is 0.0"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0, needs 0 <= label_smoothing < 1"),
         ({"momentum": 1.0}, "momentum is 1.0, needs 0 <= momentum < 1"),
