@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -153,24 +154,40 @@ def case_of(item: pytest.Item) -> Case | None:
 # what was collected
 
 
-def is_complete(folder: Path, session: Session, config: pytest.Config) -> bool:
-    """Return whether tests were collected from every test file in a folder and below, and from
-    every class.
+def defined_elsewhere(
+    functions: Iterable[str], session: Session, config: pytest.Config
+) -> set[str]:
+    """Return those test functions that may stand where no test was collected from: in another
+    file of the project, or another class.
 
-    What would take long to find out, as below a home, counts as no.
+    What would take long to find out, as below a home, may stand anywhere.
     """
-    if session.classes:
-        return False
+    wanted, found = {*functions}, set[str]()
+    for file in uncollected(session, config) if wanted else ():
+        if file is None:
+            return wanted
+        try:
+            text = file.read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        found |= {name for name in wanted if re.search(rf"\bdef\s+{re.escape(name)}\b", text)}
+    return found
+
+
+def uncollected(session: Session, config: pytest.Config) -> Iterator[Path | None]:
+    """Yield the test files that nothing, or not every class, was collected from; None where
+    there are too many folders to know them."""
+    yield from {config.rootpath / id.partition("::")[0] for id in session.classes}
     patterns, pruned = patterns_of_tests(config)
-    for number, (place, folders, names) in enumerate(os.walk(folder)):
+    for number, (place, folders, names) in enumerate(os.walk(config.rootpath)):
         if number == MOST_FOLDERS:
-            return False
+            yield None
+            return
         folders[:] = [f for f in folders if is_entered(Path(place, f), pruned)]
         for name in names:
             wanted = any(fnmatch(name, pattern) for pattern in patterns)
             if wanted and Path(place, name) not in session.files:
-                return False
-    return True
+                yield Path(place, name)
 
 
 def is_entered(folder: Path, pruned: Iterable[str]) -> bool:

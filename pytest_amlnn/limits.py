@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,13 +124,13 @@ def unknown(
     limits: Iterable[Limit],
     known: Mapping[str, Mapping[str, Case | None]],
     *,
-    complete: bool,
+    elsewhere: Collection[str] = (),
 ) -> list[str]:
     """Return what is wrong with limits on cases and metrics that do not exist, in words.
 
     `known` has by test function all cases that it has in this profile, None for one that only
-    the test's body knows. `complete` says that there is no other test, of whatever name: two
-    classes, or two files, may each have a function that is called alike.
+    the test's body knows. `elsewhere` are functions that may have other cases, where nothing
+    was collected: two classes, or two files, may each have a function that is called alike.
     """
     found: list[str] = []
     for limit in limits:
@@ -140,10 +140,12 @@ def unknown(
             case = cases[limit.case]
             task = case.training.task if case else None
             found += wrong_metric(limit, task.metrics, task.name) if task else []
-        elif complete and not cases:
+        elif function in elsewhere:
+            continue
+        elif not cases:
             near = hint(function, sorted(known))
             found.append(f"{limit.where}: no test function '{function}' trains a case{near}")
-        elif complete and not any(extends(id, limit.case) for id in cases):
+        elif not any(extends(id, limit.case) for id in cases):
             near = hint(limit.case, sorted(cases))
             found.append(f"{limit.where}: no case '{limit.case}' in this profile{near}")
     return found

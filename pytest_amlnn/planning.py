@@ -13,7 +13,7 @@ from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn import limits, plans
 from pytest_amlnn.case import Case, CaseError
-from pytest_amlnn.collection import case_of, is_complete, trains
+from pytest_amlnn.collection import case_of, defined_elsewhere, trains
 from pytest_amlnn.command_line import is_asking, workerinput
 from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
@@ -73,15 +73,13 @@ def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
 def check_limits(session: Session, config: pytest.Config) -> None:
     """Refuse limits on what does not exist; raises GateError.
 
-    Of a test that was not collected nothing is known, unless all test files were that could
-    hold it: those beside the file of limits, or if there are none, all.
+    Of a test that may stand where nothing was collected from nothing is known.
     """
-    beside, home = session.options.gates.parent, config.rootpath
-    place = beside if any(file.is_relative_to(beside) for file in session.files) else home
     known = {id for cases in session.known.values() for id in cases}
     strange = {limit.case for limit in session.limits} - known
-    complete = bool(strange) and is_complete(place, session, config)
-    wrong = limits.unknown(session.limits, session.known, complete=complete)
+    functions = {case.partition("[")[0] for case in strange}
+    elsewhere = defined_elsewhere(functions, session, config)
+    wrong = limits.unknown(session.limits, session.known, elsewhere=elsewhere)
     if wrong:
         raise limits.GateError("\n".join(wrong))
 

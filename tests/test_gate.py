@@ -349,7 +349,7 @@ def test_limit_on_a_case_that_is_not_there():
     labels = ("vgg19-random-10k", "gru-1")
     known = {f"test_cnn[{label}]": small_case(label) for label in labels}
 
-    assert unknown([wrong], {"test_cnn": known}, complete=True) == [
+    assert unknown([wrong], {"test_cnn": known}) == [
         "g.toml:3: no case 'test_cnn[vgg19-10k]' in this profile;"
         " did you mean 'test_cnn[vgg19-random-10k]'?"
     ]
@@ -357,7 +357,7 @@ def test_limit_on_a_case_that_is_not_there():
 
 def test_limit_on_a_metric_of_another_task():
     """A forecast has no accuracy to hold a limit against."""
-    (words,) = unknown([limit(at_least=0.5)], {"test_small": {ID: line_case()}}, complete=True)
+    (words,) = unknown([limit(at_least=0.5)], {"test_small": {ID: line_case()}})
 
     assert "'test_accuracy': it is no metric of a forecast case" in words
 
@@ -373,7 +373,7 @@ def test_limit_on_a_metric_of_another_task():
 def test_unknown_metric_is_named(limits, metric, remedy, profile):
     """A metric that a case cannot have is refused with file, line, task and remedy."""
     path = limits(f'# {metric}\n[{profile}."{ID}"]\n{metric} = {{ at_least = 0.5 }}')
-    (words,) = unknown(load(path, profile), {"test_small": {ID: small_case()}}, complete=True)
+    (words,) = unknown(load(path, profile), {"test_small": {ID: small_case()}})
 
     assert re.fullmatch(
         f"{re.escape(str(path))}:3: unknown metric '{metric}': it is no metric of a"
@@ -385,10 +385,7 @@ def test_unknown_metric_is_named(limits, metric, remedy, profile):
 @pytest.mark.parametrize("metric", ["test_accuracy", "train_seconds", "peak_memory_bytes"])
 def test_limit_on_any_metric_of_the_task_or_of_all_runs(metric):
     """What a task names, and what every run has, may have limits."""
-    assert (
-        unknown([limit(metric, at_most=1)], {"test_small": {ID: small_case()}}, complete=True)
-        == []
-    )
+    assert unknown([limit(metric, at_most=1)], {"test_small": {ID: small_case()}}) == []
 
 
 class Graded(Classification):
@@ -411,10 +408,9 @@ def test_metrics_of_another_task_may_have_limits(graded):
     """A task that is not ours has limits on its own metrics, on no others."""
     own = [limit("test_kappa", at_least=0.5), limit("test_grade", at_most=5)]
 
-    assert unknown(own, {"test_small": graded}, complete=True) == []
+    assert unknown(own, {"test_small": graded}) == []
     assert (
-        "no metric of a graded case"
-        in unknown([limit(at_least=1)], {"test_small": graded}, complete=True)[0]
+        "no metric of a graded case" in unknown([limit(at_least=1)], {"test_small": graded})[0]
     )
 
 
@@ -422,7 +418,7 @@ def test_bound_that_no_share_meets_is_refused_for_any_task(graded):
     """A metric that a task calls a share needs a bound from 0 to 1."""
     wrong = Limit(case=ID, metric="test_kappa", at_least=50, where="gates.toml:3")
 
-    assert unknown([wrong], {"test_small": graded}, complete=True) == [
+    assert unknown([wrong], {"test_small": graded}) == [
         "gates.toml:3: test_kappa: at_least is 50, needs a share from 0 to 1"
     ]
 
@@ -435,7 +431,10 @@ def test_limits_on_tests_that_were_not_collected_are_left_alone():
     ]
     known = {"test_small": {ID: small_case()}}
 
-    assert unknown([*others, limit(at_least=0.5)], known, complete=False) == []
+    assert (
+        unknown([*others, limit(at_least=0.5)], known, elsewhere={"test_rnn", "test_smaller"})
+        == []
+    )
 
 
 def test_limits_on_a_test_that_does_not_exist():
@@ -443,7 +442,7 @@ def test_limits_on_a_test_that_does_not_exist():
     wrong = Limit(case="test_smal[x]", metric="test_loss", at_most=1, where="g.toml:3")
     known = {"test_small": {ID: small_case()}}
 
-    assert unknown([wrong], known, complete=True) == [
+    assert unknown([wrong], known) == [
         "g.toml:3: no test function 'test_smal' trains a case; did you mean 'test_small'?"
     ]
 
@@ -451,4 +450,4 @@ def test_limits_on_a_test_that_does_not_exist():
 @pytest.mark.parametrize("id", ["test_small[linear-1-2]", "test_small[2-linear]"])
 def test_limits_on_cases_whose_ids_a_plugin_lengthens(id):
     """Where a repeater adds a parameter, a limit on the plain id is no mistake."""
-    assert unknown([limit(at_least=0.5)], {"test_small": {id: None}}, complete=True) == []
+    assert unknown([limit(at_least=0.5)], {"test_small": {id: None}}) == []

@@ -130,18 +130,34 @@ def test_functions_of_one_name_have_limits_of_their_own(suite, part):
 
 
 def test_limits_that_a_part_may_not_know_are_named(suite):
-    """Where a limit's test may stand in a file that was not collected, it is said that the
-    limit was not checked."""
-    limits(suite, LIMITS + MISSPELT)
+    """Where a limit's test stands in a file that was not collected, it is said that the limit
+    was not checked."""
+    other = LIMITS.replace("test_small[one]", "test_other[none]")
+    limits(suite, LIMITS + other.partition("\n\n")[0])
     result = suite.runpytest_inprocess("--amlnn-out=out", "benchmarks/test_small.py")
 
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         [
             "limits: benchmarks/gates.toml, for 2 of 2 cases",
-            "limits not checked, since no case of this run bears them: test_smal (1)",
+            "limits not checked, since no case of this run bears them: test_other (1)",
         ]
     )
+
+
+@pytest.mark.parametrize("place", ["benchmarks/gates.toml", "elsewhere/gates.toml"])
+@pytest.mark.parametrize("kind", KNOWN_TO_BE_WRONG)
+def test_limit_that_no_file_can_bear_is_an_error_in_a_part_too(suite, kind, place):
+    """Where no file of the project has a test of that name, or the test was collected and has
+    no such case, nothing else has to be collected to know; wherever the limits stand."""
+    text, words = KNOWN_TO_BE_WRONG[kind]
+    (suite.path / place).parent.mkdir(exist_ok=True)
+    (suite.path / place).write_text(text)
+    part = "benchmarks/test_small.py::test_small[one]"
+    result = suite.runpytest_inprocess("--amlnn-out=out", f"--amlnn-gates={place}", part)
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*gates.toml{words}"])
 
 
 @pytest.mark.parametrize(
