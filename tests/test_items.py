@@ -68,7 +68,7 @@ def test_every_shape_of_test_is_planned_and_complete(run, benchmarks, shape):
     plan, summary = (written(benchmarks.path, name) for name in ("plan.json", "summary.json"))
 
     assert result.ret == 0
-    assert result.parseoutcomes().keys() == {"passed"}
+    assert result.parseoutcomes().keys() - {"warnings"} == {"passed"}
     assert {tuple(case["seeds"]) for case in plan["cases"]} == {(0, 1)}
     assert [case["id"] for case in summary["cases"]] == [case["id"] for case in plan["cases"]]
     assert summary["missing"] == []
