@@ -152,12 +152,17 @@ class Task(Struct, forbid_unknown_fields=True):
     columns: Described
 
 
-class Epoch(Struct):
-    """One epoch; all other fields are `Scores`."""
+class Steps(Struct):
+    """What every record says of an epoch's steps."""
 
     learning_rate: Positive | None
     gradient_norm: Positive | None
     steps: Count
+
+
+class Epoch(Steps):
+    """One epoch; all other fields are `Scores`."""
+
     seconds: dict[Name, Positive]
 
 
@@ -172,12 +177,9 @@ class EpochSeconds(Struct):
     evaluate: Positive
 
 
-class CheckpointEpoch(Struct):
+class CheckpointEpoch(Steps):
     """An epoch to go on from: none is saved whose loss is no finite number."""
 
-    learning_rate: Positive | None
-    gradient_norm: Positive | None
-    steps: Count
     seconds: EpochSeconds
     train_loss: Number
     val_loss: Number
