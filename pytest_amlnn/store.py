@@ -41,6 +41,7 @@ RETRIED = ("crashed", "oom")
 """Statuses that the machine is to blame for, not the training."""
 LONGEST_KEY, LONGEST_REASON = 200, 10_000
 """In characters; file systems take names of 255 bytes."""
+NAMED = 6  # differences, one by one, in a refusal
 MOST_RUNS = 100_000
 """That are read of a run directory."""
 
@@ -98,13 +99,13 @@ def read_json(path: Path) -> dict[str, Any]:
 def refuse_unless_same(file: Path, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Refuse a stored file unless it is of the training at hand.
 
-    Both are identities as plain data, with the file's `schema`. Raises StoreError, with all
-    that differs.
+    Both are identities as plain data, with the file's `schema`. Raises StoreError.
     """
     if then["schema"] != now["schema"]:
         raise StoreError(f"{file} {other_schema(then['schema'], file.parent)}")
-    changed = "; ".join(differences(as_stored(then), as_stored(now)))
-    if changed:
+    found = differences(as_stored(then), as_stored(now))
+    more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    if changed := "; ".join([*found[:NAMED], *more]):
         raise StoreError(
             f"{file} is of another training: {changed}. Remove {file.parent} to train the"
             " case afresh, name another --amlnn-out, or resume with all of this as it was"

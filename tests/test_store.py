@@ -446,3 +446,12 @@ def test_environment_stands_beside_the_plan(tmp_path):
 
     assert {"plan.json", "environment.json"} <= set(everything(tmp_path))
     assert store.load_environment(tmp_path)["datasets"] == DATASETS
+
+
+def test_refusal_of_much_that_differs_is_short(tmp_path):
+    """However many fields of a stranger's record differ, the message names a few of them."""
+    then = {"schema": 3, **{f"field {number}": "x" * 10_000 for number in range(500)}}
+    with pytest.raises(StoreError, match="field 0 was .*; and 494 more. Remove") as caught:
+        store.refuse_unless_same(tmp_path / "0.json", then, {"schema": 3})
+
+    assert len(str(caught.value)) < 2000
