@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from amlnn_models.weight_files import match_names as match_names
 from amlnn_models.weight_files import read as read
-from pytest_amlnn.cache import expanded
 from pytest_amlnn.data import DataError, Weights
+from pytest_amlnn.disk import expanded
 from pytest_amlnn.download import DownloadError
 from pytest_amlnn.escapes import visible
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from amlnn_datasets.file_stamps import await_next_tick, stamp
 from amlnn_datasets.picture_files import is_left_behind, kind_of
 from amlnn_datasets.picture_root import ORIGINAL as ORIGINAL
 from amlnn_datasets.picture_root import root_of_folder, root_of_names
-from amlnn_datasets.regular_files import await_next_tick, open_regular, stamp
 from pytest_amlnn.data import DataError
+from pytest_amlnn.disk import open_file
 from pytest_amlnn.escapes import visible
 
 ANNOTATIONS = "val/val_annotations.txt"
@@ -60,7 +61,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
         yield _opened_folder(path)
         return
     try:
-        file = open_regular(path)
+        file = open_file(path, follow=True)
     except OSError as error:
         raise _unreadable(path, error) from error
     with file:
@@ -110,7 +111,7 @@ def digest(path: Path) -> str:
     """
     try:
         if not _status(path)[0]:
-            with open_regular(path) as file:
+            with open_file(path, follow=True) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         total = hashlib.sha256()
         with open_archive(path) as archive:
@@ -186,7 +187,7 @@ def _opened_folder(path: Path) -> Archive:
         places[name] = place
 
     def read(name: str) -> bytes:
-        with open_regular(places[name]) as file:
+        with open_file(places[name], follow=True) as file:
             return _bounded(file.read, name)
 
     return Archive(path=path, names=frozenset(places), read=read)

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from filelock import FileLock
 from rich.progress import Progress
 
+from amlnn_datasets.file_stamps import await_next_tick, stamp
 from amlnn_datasets.picture_archive import Archive
 from amlnn_datasets.picture_decoding import (
     SIDE,
@@ -35,10 +36,9 @@ from amlnn_datasets.picture_decoding import (
     progress_bar,
     strict_decoder,
 )
-from amlnn_datasets.regular_files import await_next_tick, open_regular, stamp
 from pytest_amlnn.cache import check_own_folder, own_folder
 from pytest_amlnn.data import DataError
-from pytest_amlnn.disk import DiskError, sync
+from pytest_amlnn.disk import DiskError, open_file, sync
 from pytest_amlnn.disk import write as write_whole
 from pytest_amlnn.escapes import visible
 
@@ -75,7 +75,7 @@ class Entry:
     def pictures(self, part: str) -> npt.NDArray[np.uint8]:
         """Map one part: uint8 (n, 64, 64, 3); what is written to it stays private."""
         shape = (self.counts[part], SIDE, SIDE, 3)
-        with open_regular(self.folder / f"{part}.npy", follow=False) as file:
+        with open_file(self.folder / f"{part}.npy") as file:
             start = os.fstat(file.fileno()).st_size - shape[0] * SIDE * SIDE * 3
             return np.memmap(file, dtype=np.uint8, mode="c", offset=start, shape=shape)
 
@@ -103,7 +103,7 @@ def find(home: Path, digest: str, *, thorough: bool = False) -> Entry | None:
 
 
 def _read_index(folder: Path) -> Any:
-    with open_regular(folder / "index.json", follow=False) as file:
+    with open_file(folder / "index.json") as file:
         content = file.read(INDEX_BOUND)
     first, _, rest = content.partition(b"\n")
     if first + b"\n" != _header(rest):
@@ -141,21 +141,21 @@ def _digests(folder: Path, names: Collection[str]) -> tuple[dict[str, str], dict
 
 def _last_checked(folder: Path) -> Any:
     try:
-        with open_regular(folder / "checked.json", follow=False) as file:
+        with open_file(folder / "checked.json") as file:
             return json.loads(file.read(NOTE_BOUND))
     except (OSError, ValueError, RecursionError):
         return None
 
 
 def _array_digest(path: Path) -> str:
-    with open_regular(path, follow=False) as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def recall(home: Path, fingerprint: str) -> Entry | None:
     """Return the entry of an archive that looked like this when it was remembered."""
     try:
-        with open_regular(_memory(home, fingerprint), follow=False) as file:
+        with open_file(_memory(home, fingerprint)) as file:
             digest = json.loads(file.read(NOTE_BOUND))["digest"]
         return find(home, digest) if re.fullmatch("[0-9a-f]{64}", digest) else None
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

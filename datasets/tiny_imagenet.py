@@ -13,8 +13,9 @@ import numpy.typing as npt
 from amlnn_datasets import picture_archive, picture_cache
 from amlnn_datasets.picture_cache import Entry
 from amlnn_datasets.picture_layout import Layout, layout_of
-from pytest_amlnn.cache import cache_folder, expanded
+from pytest_amlnn.cache import cache_folder
 from pytest_amlnn.data import DataError, Pictures, Source, Split
+from pytest_amlnn.disk import expanded
 from pytest_amlnn.download import download
 from pytest_amlnn.escapes import visible
 

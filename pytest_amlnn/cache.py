@@ -8,19 +8,13 @@ from pathlib import Path
 
 from platformdirs import user_cache_dir
 
+from pytest_amlnn.disk import expanded
+
 
 def cache_folder() -> Path:
     """Return where downloads and prepared data are kept (env `AMLNN_CACHE`)."""
     named = os.environ.get("AMLNN_CACHE") or user_cache_dir("amlnn")
     return expanded(named).absolute()
-
-
-def expanded(path: str) -> Path:
-    """Return a path with the home that it begins with, if there is one."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # of a user who is not known here
-        return Path(path)
 
 
 def own_folder(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_amlnn.data import Source, name_of
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.fields import NAME, Bound, check_field, check_fields
 from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Profile = Literal["quick", "seed", "full"]
 
 
-class CaseError(Exception):
+class CaseError(UserError):
     """A case that cannot be trained; the message says what of its net to change."""
 
 

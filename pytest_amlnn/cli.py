@@ -12,11 +12,9 @@ from pathlib import Path
 from shutil import get_terminal_size
 from typing import TextIO
 
-from pytest_amlnn.data import DataError
 from pytest_amlnn.disk import DiskError
-from pytest_amlnn.download import DownloadError
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
-from pytest_amlnn.store import StoreError
 
 FETCHERS = "pytest_amlnn.fetch"
 """Entry point group: each a function of names and an optional URL that returns the places."""
@@ -31,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         trouble: str = parsed.command(parsed)
-    except (DataError, DiskError, DownloadError, StoreError) as error:
+    except UserError as error:
         trouble = str(error)
     if trouble:
         with suppress(DiskError):  # there is nowhere else to say it

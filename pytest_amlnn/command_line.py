@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pytest_amlnn.disk import expanded
 from pytest_amlnn.options import (
     NAMED,
     OPTIONS,
@@ -142,7 +143,7 @@ def absolute(text: str, here: Path) -> str:
     name, path = named.groups() if named else ("", text)
     if "://" in path or not path:
         return text
-    return f"{name}{here / os.path.expanduser(path)}"  # noqa: PTH111  # raises for no ~user
+    return f"{name}{here / expanded(path)}"
 
 
 def is_asking(config: pytest.Config) -> bool:

@@ -10,6 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.facts import plain_facts
 from pytest_amlnn.fields import NAME, Bound, check_field
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # the plugin is loaded into every pytest run, and numpy takes
 SPLITS = ("train", "validation", "test")
 
 
-class DataError(Exception):
+class DataError(UserError):
     """A dataset that cannot be used; the message says which file or row and what to do."""
 
 

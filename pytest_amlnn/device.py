@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.random import mtrand
 
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.settings import applied, record_of, refuse_changes, settings_of
 
 PACKAGES = (
@@ -36,7 +37,7 @@ TRIM_THRESHOLD, MMAP_MAX = 128 * 1024, 65_536
 """Numbers of glibc's settings, and what they are unless set: mallopt(3)."""
 
 
-class DeviceError(Exception):
+class DeviceError(UserError):
     """A device that is not here; the message says which and what there is."""
 
 

@@ -16,12 +16,12 @@ from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import visible
 
 PART = ".amlnn-part-"
 """How the names of unfinished files begin."""
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-AT_ONCE = NO_LINK | getattr(os, "O_NONBLOCK", 0)
 
 ROOM = "make room"
 ELSEWHERE = "name a folder elsewhere"
@@ -45,7 +45,7 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 UNLOCKED = f"its file system has no locks: {ELSEWHERE}"
 
 
-class OneLineError(Exception):
+class OneLineError(UserError):
     """What went wrong, in one visible line: it may quote names that a stranger gave."""
 
     def __init__(self, message: str) -> None:
@@ -65,6 +65,14 @@ class SyncError(OSError):
 
 
 # places
+
+
+def expanded(path: str) -> Path:
+    """Return a path with the home that it begins with, if there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # of a user who is not known here
+        return Path(path)
 
 
 def below(folder: Path, *parts: str) -> Path:
@@ -94,28 +102,34 @@ def open_regular(path: Path) -> BufferedReader:
     Raises FileNotFoundError where there is nothing, DiskError where it cannot be opened.
     """
     try:
-        # asked before it is opened, which alone may set a device going
-        refuse_irregular(path, path.lstat())
-        stream = os.fdopen(os.open(path, os.O_RDONLY | AT_ONCE), "rb")
+        return open_file(path)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise DiskError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def open_file(path: Path | str, *, follow: bool = False) -> BufferedReader:
+    """Open a regular file for reading, through links only if told so; raises OSError."""
+    # asked before it is opened, which alone may set a device going
+    refuse_irregular(Path(path).stat(follow_symlinks=follow))
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if follow else NO_LINK)
+    stream = os.fdopen(os.open(path, flags), "rb")
     try:
-        refuse_irregular(path, os.fstat(stream.fileno()))
-    except DiskError:
+        refuse_irregular(os.fstat(stream.fileno()))
+    except OSError:
         stream.close()
         raise
     return stream
 
 
-def refuse_irregular(path: Path, found: os.stat_result) -> None:
-    """Raise DiskError unless this is what the system says of a regular file."""
+def refuse_irregular(found: os.stat_result) -> None:
+    """Raise OSError unless this is what the system says of a regular file."""
     kind = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFREG: ""}.get(
         stat.S_IFMT(found.st_mode), "a pipe, socket or device"
     )
     if kind:
-        raise DiskError(f"{path} cannot be read: it is {kind}, not a file")
+        raise OSError(f"it is {kind}, not a file")
 
 
 def read(path: Path, most: int) -> bytes:

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from pytest_amlnn.cache import cache_folder as cache_folder
 from pytest_amlnn.cache import own_folder
 from pytest_amlnn.disk import sync
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import visible
 
 CHUNK = 1 << 18
@@ -37,7 +38,7 @@ SLOWEST = 100
 """Bytes a second; who sends fewer would take a month for Tiny ImageNet."""
 
 
-class DownloadError(Exception):
+class DownloadError(UserError):
     """A file that could not be had; the message names its URL and what to do."""
 
 

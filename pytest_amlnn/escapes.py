@@ -46,6 +46,11 @@ def visible(value: object) -> str:
     return text.translate({ord(c): escape(c) for c in hidden(text)})
 
 
+def encodable(text: str) -> str:
+    """Return text in which bytes that are no text are escapes, and all else is as it was."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def hidden(text: str) -> set[str]:
     """Return the characters of a text that cannot be seen: controls, marks of direction."""
     if text.isascii() and text.isprintable():  # as nearly all is

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from pytest_amlnn.escapes import encodable
 from pytest_amlnn.fields import shown, without_numpy
 
 DEEPEST = 32
@@ -55,7 +56,7 @@ def plain_fact(value: Any, place: str, above: tuple[int, ...]) -> Any:
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, str | PurePath):  # bytes that are no text stay visible
-        return str(value).encode("utf-8", "backslashreplace").decode()
+        return encodable(str(value))
     raise ValueError(f"{place} is {shown(value)}, a {type(value).__name__}; {USE}")
 
 

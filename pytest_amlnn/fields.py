@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
 from types import NoneType, UnionType
@@ -135,7 +135,12 @@ def shown(given: Any) -> str:
 def guess(given: Any, hint: Any) -> str:
     """Return the known word that is nearest to the one that was given, as a question."""
     words = get_args(hint) if get_origin(hint) is Literal else ()
-    near = get_close_matches(given, words, 1, 0.5) if isinstance(given, str) else []
+    return nearest(given, words) if isinstance(given, str) else ""
+
+
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return the known name that comes nearest, as a question; nothing where none is near."""
+    near = get_close_matches(given, known, 1, 0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

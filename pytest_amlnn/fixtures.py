@@ -12,9 +12,10 @@ from pytest_amlnn import store
 from pytest_amlnn.collection import case_of, unavailable
 from pytest_amlnn.command_line import workerinput
 from pytest_amlnn.data import Data, Weights
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.job import Job, job_of
-from pytest_amlnn.planning import ERRORS, add_to_plan
+from pytest_amlnn.planning import add_to_plan
 from pytest_amlnn.result import FINISHED, Result, Run
 from pytest_amlnn.session import session_of
 
@@ -108,7 +109,7 @@ def planned_job(
     try:
         add_to_plan(item, case)
         return job_of(case, data, weights, item.name, session.options)
-    except ERRORS as error:
+    except UserError as error:
         words = f"{item.name}: {error}"
     raise failure(words)  # out here, where pytest shows nothing but the words
 
@@ -149,10 +150,8 @@ def failure(words: str) -> BaseException:
 
 def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
     """Yield the runs of a job, as stored or trained now."""
-    from pytest_amlnn.device import DeviceError
     from pytest_amlnn.engines import inline
     from pytest_amlnn.progress import Tally, progress_on
-    from pytest_amlnn.settings import SettingError
 
     plugins = item.config.pluginmanager
     worker = bool(workerinput(item.config))
@@ -169,7 +168,7 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
     try:
         yield from inline.compute(job, show)
         return
-    except (*ERRORS, DeviceError, SettingError) as error:
+    except UserError as error:
         words = f"{job.id}: {error}"
     raise failure(words)  # out here, where pytest shows nothing but the words
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_amlnn.errors import UserError
+from pytest_amlnn.fields import nearest
 from pytest_amlnn.metrics import COMMON, Metric
 from pytest_amlnn.options import PROFILES, Options, is_there
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_amlnn.case import Case
 
 
-class GateError(Exception):
+class GateError(UserError):
     """A file of limits that cannot be used; the message names file, line and remedy."""
 
 
@@ -184,10 +187,7 @@ def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> l
     lines = [f"limits: {file}, for {with_limits} of {len(planned)} cases"]
     if rest:
         lines[0] += f"; {rest} {'has' if rest == 1 else 'have'} none"
-    strange: dict[str, int] = {}
-    for case in sorted(limited - planned):
-        function = case.partition("[")[0]
-        strange[function] = strange.get(function, 0) + 1
+    strange = Counter(case.partition("[")[0] for case in sorted(limited - planned))
     if strange:
         names = ", ".join(f"{name} ({count})" for name, count in strange.items())
         lines.append(f"limits not checked, since no case of this run bears them: {names}")
@@ -195,11 +195,8 @@ def coverage(limits: Iterable[Limit], ids: Iterable[str], file: str | None) -> l
 
 
 def hint(name: str, known: list[str]) -> str:
-    """Return the known name that comes nearest, as a question."""
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+    """Return the known name that comes nearest, as a question; all where none is near."""
+    return nearest(name, known) or f"; known: {', '.join(known)}"
 
 
 def at(path: Path, text: str, *keys: str) -> str:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from pytest_amlnn.case import CaseError
-from pytest_amlnn.data import DataError
 from pytest_amlnn.device import draw_from, is_out_of_memory
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.steps import Batch
 
 FEW_WEIGHTS = 1_000_000
@@ -41,7 +41,7 @@ def explained(what: str, given: str = "") -> Iterator[None]:
     """Raise what goes wrong as a CaseError that says where, and what the net was given."""
     try:
         yield
-    except (CaseError, DataError):
+    except UserError:
         raise
     except Exception as error:
         if is_out_of_memory(error):  # then nothing is wrong with the net

@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from pytest_amlnn import plans
 from pytest_amlnn.case import Profile
+from pytest_amlnn.errors import UserError
 
 PROFILES: tuple[str, ...] = get_args(Profile)
 LARGEST = 2**31
@@ -23,7 +24,7 @@ NAMED = re.compile(r"([A-Za-z][\w.-]*=)(.+)")
 """NAME=PATH."""
 
 
-class OptionError(Exception):
+class OptionError(UserError):
     """An option's value that cannot be used; the message names the option and what it takes."""
 
 

@@ -13,7 +13,7 @@ from pytest_amlnn.case import Case
 from pytest_amlnn.data import SPLITS, Data, facts_of
 from pytest_amlnn.device import Clock, deterministic, draw_from, is_out_of_memory, peak_memory
 from pytest_amlnn.nets import explained
-from pytest_amlnn.preparation import Setup, facts_of_task
+from pytest_amlnn.preparation import Setup, facts_of_task, open_data
 from pytest_amlnn.result import FINISHED, Epoch, Run, best_epoch, diverged, stop_reason
 from pytest_amlnn.state import State
 from pytest_amlnn.steps import evaluate, seed_of
@@ -134,9 +134,3 @@ def facts_of_data(case: Case, data: Data, seed: int, device: torch.device) -> di
     """Return what the data of a run say of themselves."""
     with deterministic(device, case.training.recipe.threads):
         return facts_of(open_data(data, seed))
-
-
-def open_data(data: Data, seed: int) -> Any:
-    """Return the splits of a run; all that they draw at random follows from its seed."""
-    draw_from(seed_of(seed))
-    return data(seed)

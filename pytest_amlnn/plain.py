@@ -27,6 +27,8 @@ from pytest_amlnn.callables import (
     state_of,
     unwrap,
 )
+from pytest_amlnn.errors import UserError
+from pytest_amlnn.escapes import encodable
 from pytest_amlnn.reached_code import lambda_text
 
 LARGEST = 2**63
@@ -35,7 +37,7 @@ ORDER = "(order)"
 """Under this name, the keys of a mapping that are not in alphabetical order."""
 
 
-class IdentityError(Exception):
+class IdentityError(UserError):
     """A training that cannot be told from another one; the message says what to change."""
 
 
@@ -73,7 +75,7 @@ def named(values: Mapping[str, Any], what: str) -> dict[str, Any]:
 def plain_scalar(value: Any) -> Any:
     """Return a number or text as JSON holds it."""
     if isinstance(value, str):
-        return value.encode(errors="backslashreplace").decode()
+        return encodable(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return hex(value) if isinstance(value, int) and abs(value) >= LARGEST else value

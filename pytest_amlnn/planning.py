@@ -12,29 +12,18 @@ import pytest
 from pytest_benchmark.utils import get_commit_info
 
 from pytest_amlnn import limits, plans
-from pytest_amlnn.case import Case, CaseError
+from pytest_amlnn.case import Case
 from pytest_amlnn.collection import case_of, defined_elsewhere, trains
 from pytest_amlnn.command_line import is_asking, workerinput
-from pytest_amlnn.data import DataError
-from pytest_amlnn.disk import DiskError
+from pytest_amlnn.disk import expanded
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.identity import case_to_plain
-from pytest_amlnn.options import OptionError, Options, is_there
+from pytest_amlnn.options import Options, is_there
 from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
-from pytest_amlnn.store import StoreError
 
 OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")
-ERRORS = (
-    OptionError,
-    StoreError,
-    DiskError,
-    limits.GateError,
-    DataError,
-    CaseError,
-    IdentityError,
-)
-"""Those whose message is all that a user needs."""
 
 
 def begin(session: pytest.Session) -> None:
@@ -49,12 +38,12 @@ def begin(session: pytest.Session) -> None:
         return
     try:
         begin_sweep(benchmarks, config)
-    except ERRORS as error:
+    except UserError as error:
         raise pytest.UsageError(lines_for_terminal(str(error))) from error
 
 
 def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
-    """Check options, data, limits and device, and write the plan; raises ERRORS."""
+    """Check options, data, limits and device, and write the plan; raises UserError."""
     session = session_of(config)
     options = session.options
     fix_cache(config)
@@ -87,20 +76,16 @@ def check_limits(session: Session, config: pytest.Config) -> None:
 def fix_cache(config: pytest.Config) -> None:
     """Have a relative AMLNN_CACHE count from where pytest was started, wherever tests go."""
     if os.environ.get("AMLNN_CACHE"):
-        place = config.invocation_params.dir / Path(os.environ["AMLNN_CACHE"]).expanduser()
+        place = config.invocation_params.dir / expanded(os.environ["AMLNN_CACHE"])
         os.environ["AMLNN_CACHE"] = str(place)
 
 
 def check_device(options: Options) -> None:
-    """Refuse a device that is not here; raises OptionError."""
-    if options.device in ("auto", "cpu"):
-        return
-    from pytest_amlnn.device import DeviceError, resolve
+    """Refuse a device that is not here; raises DeviceError."""
+    if options.device not in ("auto", "cpu"):
+        from pytest_amlnn.device import resolve
 
-    try:
         resolve(options.device)
-    except DeviceError as error:
-        raise OptionError(str(error)) from error
 
 
 def plan_of(benchmarks: Iterable[pytest.Item], session: Session) -> dict[str, Any]:
@@ -131,7 +116,7 @@ def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[s
 
 
 def add_to_plan(item: pytest.Item, case: Case) -> None:
-    """See that the plan has an item's case with all of its seeds; raises ERRORS.
+    """See that the plan has an item's case with all of its seeds; raises UserError.
 
     Which case that is may be known only as the test runs: from a fixture, or its body.
     """
@@ -156,7 +141,7 @@ def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:
     reason = getattr(report, "wasxfail", "") or said.removeprefix("Skipped: ")
     try:
         plans.mark_skipped(session.options.out, item.name, reason or "skipped")
-    except ERRORS as error:
+    except UserError as error:
         session.trouble = str(error)
 
 

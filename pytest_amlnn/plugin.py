@@ -14,9 +14,10 @@ import pytest
 
 from pytest_amlnn import collection, hooks, planning, plans, report, store, workers
 from pytest_amlnn.command_line import add_options, is_parallel, read_options, workerinput
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.fixtures import BROKEN, CALLED, TRAINED, device, gate, train, training_clock
-from pytest_amlnn.options import OptionError, Options
+from pytest_amlnn.options import Options
 from pytest_amlnn.session import KEY, TERMINATED, Session, session_of, uninterrupted
 
 __all__ = ["device", "gate", "options_of", "train"]
@@ -51,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(workers, "amlnn-workers")
     try:
         options = read_options(config)
-    except OptionError as error:
+    except UserError as error:
         raise pytest.UsageError(lines_for_terminal(str(error))) from error
     token = workerinput(config).get("amlnn_token") or uuid4().hex
     config.stash[KEY] = Session(options=options, token=token)
@@ -62,7 +63,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     options = options_of(config)
     if not options.resume:
         return None
-    ended = len(store.read_runs(options.out)[0])
+    ended = len([*store.run_files(options.out, [])])  # read they are in the end, once
     return (
         f"amlnn: resuming {planning.shown(options.out, config)}, where {ended} runs have ended"
     )
@@ -147,7 +148,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
             store.tidy(mine.options.out)
             mine.sweep = report.write(mine.options.out)
             plans.check_whole(mine.options.out, mine.planned)
-    except planning.ERRORS as error:
+    except UserError as error:
         mine.trouble = str(error)
     complete = not (mine.trouble or mine.sweep.missing or mine.sweep.unreadable)
     if not session.exitstatus and not complete:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pytest_amlnn.case import Case
 from pytest_amlnn.checkpoint import load
 from pytest_amlnn.data import SPLITS, Data, DataError, Weights, facts_of
-from pytest_amlnn.device import Clock, Spent
+from pytest_amlnn.device import Clock, Spent, draw_from
 from pytest_amlnn.facts import plain_facts
 from pytest_amlnn.graphs import capture_training_pass
 from pytest_amlnn.identity import identity_of
@@ -59,17 +59,13 @@ class Setup:
     """What follows from the data alone."""
     place: Path | None
     """Folder of its checkpoints."""
+    given: str
+    """What its net is given, in words."""
 
     @property
     def identity(self) -> dict[str, Any]:
         """What its numbers follow from."""
         return {"seed": self.run.seed, **identity_of(self.run, self.dataset)}
-
-    @property
-    def given(self) -> str:
-        """What its net is given, in words."""
-        first = torch.arange(min(2, self.training.count))
-        return described(self.state.net, self.training.batch(first))
 
     def over(self, recipe: Recipe) -> str:
         """Say why training is over; nothing as long as it goes on."""
@@ -89,7 +85,7 @@ def set_up(
     """Return a run that is ready for its next epoch: the first, or one after a checkpoint."""
     recipe, task, spent = case.training.recipe, case.training.task, Spent()
     with clock.part("prepare", spent):
-        splits = data(run.seed)
+        splits = open_data(data, run.seed)
         task.check(splits, recipe)
         check_steps(len(splits.train), recipe)
         feeds = [feed_of(name, splits, task, recipe, device) for name in SPLITS]
@@ -113,6 +109,7 @@ def set_up(
         dataset=facts_of(splits),
         baselines=baselines,
         place=place,
+        given=described(state.net, first),
     )
     with clock.part("checkpoint", spent):
         if place:
@@ -124,6 +121,12 @@ def set_up(
             inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
             state.forward = capture_training_pass(state.net, inputs)
     return setup
+
+
+def open_data(data: Data, seed: int) -> Any:
+    """Return the splits of a run; all that they draw at random follows from its seed."""
+    draw_from(seed_of(seed))
+    return data(seed)
 
 
 def feed_of(name: str, splits: Any, task: Task, recipe: Recipe, device: torch.device) -> Feed:

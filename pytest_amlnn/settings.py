@@ -23,9 +23,10 @@ from torch.nn.utils import parametrize
 from torch.utils import deterministic as torch_deterministic
 
 from pytest_amlnn import openmp, process_state
+from pytest_amlnn.errors import UserError
 
 
-class SettingError(Exception):
+class SettingError(UserError):
     """A process that cannot train as the record says; the message says what to change."""
 
 

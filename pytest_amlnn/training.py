@@ -19,7 +19,6 @@ from pytest_amlnn.device import (
     Clock,
     calibrate,
     deterministic,
-    draw_from,
     environment,
     reset_peak_memory,
 )
@@ -44,7 +43,6 @@ from pytest_amlnn.steps import (
     Trained,
     precision_on,
     rate,
-    seed_of,
     train_epoch,
 )
 from pytest_amlnn.tasks import Scored
@@ -94,7 +92,6 @@ def train_all(
     clock = Clock(device)
     setups = []
     for run, place in zip_longest(runs, places):
-        draw_from(seed_of(run.seed))
         setups.append(set_up(case, data, run, device, clock, place, weights))
         refuse_changes(settings_of(recipe.threads))  # before hours are trained in vain
     for group in groups_of(setups, case):

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pytest_amlnn import disk, planning, plans, store
+from pytest_amlnn import planning, plans, store
+from pytest_amlnn.errors import UserError
 from pytest_amlnn.session import end_like_an_interrupt, session_of
 
 RERUNS = 2
@@ -124,7 +125,7 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
     try:
         store.give_up(out, id, times)
-    except (store.StoreError, disk.DiskError) as error:
+    except UserError as error:
         session.trouble = str(error)
 
 

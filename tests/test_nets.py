@@ -410,7 +410,14 @@ def test_second_seed_never_starts_from_trained_weights(build):
         assert [trained(case, seed=seed) for seed in (0, 1)]
 
 
-FROZEN = nn.Linear(PIXELS, 8).requires_grad_(False)
+def frozen() -> nn.Module:
+    """Return the same layer in every process: some random ones leave nothing to be learned."""
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return nn.Linear(PIXELS, 8).requires_grad_(False)
+
+
+FROZEN = frozen()
 
 
 def on_frozen(outputs: int) -> nn.Module:
