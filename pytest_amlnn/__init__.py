@@ -2,8 +2,8 @@
 
 from pytest_amlnn.case import Case, Training, discover
 from pytest_amlnn.data import DataError, Examples, Pictures, Series, Source, Split, Weights
-from pytest_amlnn.gate import Verdict
-from pytest_amlnn.limits import Limit
+from pytest_amlnn.gates.limits import Limit
+from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe, Transforms
 from pytest_amlnn.result import Epoch, Result, Run

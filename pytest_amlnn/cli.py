@@ -20,30 +20,69 @@ FETCHERS = "pytest_amlnn.fetch"
 """Entry point group: each a function of names and an optional URL that returns the places."""
 
 
+SWEEP = "run directory or summary.json"
+INTERRUPTED = 130
+"""Exit status, as a shell gives it after Ctrl-C."""
 WIDEST = 10_000
 """Columns of characters, where no terminal limits them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; return 0, or 1 after saying on stderr what went wrong."""
-    parsed = parser().parse_args(arguments)
+    """Run one command and return its exit status; what went wrong is said on stderr."""
+    given = [*(sys.argv[1:] if arguments is None else arguments)]
+    cut = given.index("--") if "--" in given else len(given)
+    parsed = parser().parse_args(given[:cut])
+    parsed.rest = given[cut + 1 :]
+    if parsed.rest and parsed.command is not ab:
+        parser().error(f"nothing may follow --: {' '.join(parsed.rest)}")
     try:
-        trouble: str = parsed.command(parsed)
+        status, trouble = parsed.command(parsed)
     except UserError as error:
-        trouble = str(error)
+        status, trouble = parsed.failed, str(error)
     if trouble:
         with suppress(DiskError):  # there is nowhere else to say it
             say(f"amlnn: {trouble}", sys.stderr)
-    return 1 if trouble else 0
+    return int(status)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
     top = argparse.ArgumentParser(prog="amlnn", description=__doc__)
+    top.set_defaults(failed=1)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     reporting = commands.add_parser("report", help="render the reports of a run directory anew")
     reporting.add_argument("folder", type=Path, metavar="DIR")
     reporting.set_defaults(command=render)
+    comparing = commands.add_parser(
+        "compare",
+        help="judge sweep B by sweep A: exit 1 where it is worse, or better than chance allows",
+    )
+    comparing.add_argument("before", type=Path, metavar="A", help=SWEEP)
+    comparing.add_argument("now", type=Path, metavar="B", help=SWEEP)
+    comparing.add_argument("--strict", action="store_true", help="exit 3 where it is undecided")
+    comparing.set_defaults(command=compare, failed=2)
+    calibrating = commands.add_parser(
+        "calibrate", help="write limits from the runs of sweeps with many seeds"
+    )
+    calibrating.add_argument("folders", type=Path, nargs="+", metavar="DIR")
+    calibrating.add_argument(
+        "--out", type=Path, metavar="FILE", help="file of limits to update"
+    )
+    calibrating.add_argument(
+        "--metric", action="append", default=[], help="besides the first one of each task"
+    )
+    calibrating.set_defaults(command=calibrate)
+    pairing = commands.add_parser(
+        "ab",
+        help="train two commits in turns on this machine, and judge accuracy and time as pairs",
+        usage="amlnn ab BASE [HEAD] [--out DIR] [--resume] [--strict] -- PYTEST ARGUMENTS",
+    )
+    pairing.add_argument("base", metavar="BASE", help="a commit")
+    pairing.add_argument("head", metavar="HEAD", nargs="?", default="HEAD", help="another")
+    pairing.add_argument("--out", type=Path, metavar="DIR", help="folder of both sides")
+    pairing.add_argument("--resume", action="store_true", help="go on after an interrupt")
+    pairing.add_argument("--strict", action="store_true", help="exit 3 where it is undecided")
+    pairing.set_defaults(command=ab, failed=2)
     fetching = commands.add_parser("fetch", help="download data or weights into a cache")
     fetching.add_argument("name", choices=sorted(entry_points(group=FETCHERS).names))
     fetching.add_argument("names", nargs="*", metavar="MODEL", help="of weights: whose")
@@ -55,29 +94,88 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def render(parsed: argparse.Namespace) -> str:
+def render(parsed: argparse.Namespace) -> tuple[int, str]:
     """Write the reports into the run directory, print the readable one; say what is missing."""
     from pytest_amlnn import report
     from pytest_amlnn.report.text import plain
 
     sweep = report.write(parsed.folder)
     if sys.stdout is not None:
-        width = get_terminal_size().columns if sys.stdout.isatty() else WIDEST
-        say(plain(sweep, width, sys.stdout.encoding or "utf-8"), sys.stdout)
+        say(plain(sweep, columns(), encoding_of(sys.stdout)), sys.stdout)
     troubles = (
         f"{len(sweep.missing)} cases are not complete" if sweep.missing else "",
         f"not every record can be read: {sweep.unreadable[0]}" if sweep.unreadable else "",
     )
-    return "; ".join(filter(None, troubles))
+    trouble = "; ".join(filter(None, troubles))
+    return int(bool(trouble)), trouble
 
 
-def fetch(parsed: argparse.Namespace) -> str:
+def compare(parsed: argparse.Namespace) -> tuple[int, str]:
+    """Print how each case of B stands against that of A."""
+    from pytest_amlnn.gates import compare as comparing
+
+    found = comparing.compare(parsed.before, parsed.now)
+    names = (str(parsed.before), str(parsed.now))
+    say(comparing.text_of(found, names, columns(), encoding_of(sys.stdout)), sys.stdout)
+    return found.status(strict=parsed.strict), ""
+
+
+def calibrate(parsed: argparse.Namespace) -> tuple[int, str]:
+    """Write limits into a file, or print them; say on stderr what they are."""
+    from pytest_amlnn.gates import calibrate as calibrating
+
+    profile, found = calibrating.calibrate(parsed.folders, parsed.metric)
+    if parsed.out is None:
+        say(calibrating.text_of(profile, found), sys.stdout)
+        said = [line for one in found for line in one.words]
+    else:
+        said = calibrating.write(parsed.out, profile, found)
+    say("\n".join(said), sys.stderr)
+    return 0, ""
+
+
+def ab(parsed: argparse.Namespace) -> tuple[int, str]:
+    """Train two commits in turns, and print how they stand against each other."""
+    from pytest_amlnn.gates import commits, times
+    from pytest_amlnn.gates import compare as comparing
+    from pytest_amlnn.gates import side_by_side as sides
+
+    out = parsed.out or (sides.newest() if parsed.resume else None) or sides.default_out()
+    plan = sides.plan_of(parsed.base, parsed.head, parsed.rest)
+    say("\n".join(f"note: {note}" for note in commits.notes(plan.base, plan.head)), sys.stderr)
+    try:
+        with sides.ended_like_an_interrupt():
+            sides.train(plan, out, resume=parsed.resume)
+    except KeyboardInterrupt:
+        return INTERRUPTED, f"interrupted; resume with the same words, and --resume --out {out}"
+    found = comparing.compare_sides(out / "base", out / "head")
+    runs = sides.records(out)
+    timed = times.ratios(runs["base"], runs["head"])
+    text = comparing.text_of_sides(found, timed, plan, columns(), encoding_of(sys.stdout))
+    say(text, sys.stdout)
+    comparing.save(found, timed, plan, out)
+    slower = any(ratio.verdict == times.SLOWER for ratio in timed)
+    return (1 if slower else found.status(strict=parsed.strict)), ""
+
+
+def columns() -> int:
+    """Return how many columns of characters there are to print in."""
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return get_terminal_size().columns if at_terminal else WIDEST
+
+
+def encoding_of(stream: TextIO | None) -> str:
+    """Return the encoding of a stream."""
+    return (stream.encoding if stream else None) or "utf-8"
+
+
+def fetch(parsed: argparse.Namespace) -> tuple[int, str]:
     """Download, and print where it is."""
     (fetcher,) = entry_points(group=FETCHERS, name=parsed.name)
     options = {"verify": True} if parsed.verify else {}
     for place in fetcher.load()(*parsed.names, url=parsed.url, **options):
         say(str(place), sys.stdout)
-    return ""
+    return 0, ""
 
 
 def say(text: str, stream: TextIO | None) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_amlnn import gate as gates
 from pytest_amlnn import store
 from pytest_amlnn.collection import case_of, unavailable
 from pytest_amlnn.command_line import workerinput
@@ -15,14 +15,15 @@ from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.job import Job, job_of
-from pytest_amlnn.planning import add_to_plan
+from pytest_amlnn.planning import add_seeds, add_to_plan
 from pytest_amlnn.result import FINISHED, Result, Run
-from pytest_amlnn.session import session_of
+from pytest_amlnn.session import VERDICT, session_of
 
 if TYPE_CHECKING:
     import torch
 
     from pytest_amlnn.case import Case
+    from pytest_amlnn.gates.verdict import Verdict
 
 CALLED = pytest.StashKey[bool]()
 """Of an item: whether `train` was called."""
@@ -83,9 +84,13 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         job = planned_job(item, case, data, weights)
         benchmark.group = benchmark.group or case.group
         runs = timed(benchmark, job, compute(item, job))
+        runs = train_until_decided(item, job, runs)
         item.stash[TRAINED] = True
         result = Result(id=item.name, runs=runs)
-        benchmark.extra_info |= {name: s.mean for name, s in result.metrics.items()}
+        means = {name: spread.mean for name, spread in result.metrics.items()}
+        benchmark.extra_info |= means
+        known = [(name, mean) for name, mean in means.items() if mean is not None]
+        item.user_properties += known  # for --junitxml
         if result.status != FINISHED:
             forget_times(benchmark)
             raise failure("\n".join(result.troubles))
@@ -136,6 +141,25 @@ def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:
     return tuple(runs)
 
 
+def train_until_decided(item: pytest.Item, job: Job, runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """Return the runs of a case with those of further seeds, until the gate has decided.
+
+    Only --amlnn-max-repeats asks for any; pytest-benchmark's table has the first ones.
+    """
+    from pytest_amlnn.gates.gate import Gate, judge_result
+    from pytest_amlnn.gates.verdict import INCONCLUSIVE
+
+    gate = session_of(item.config).gate or Gate()
+    for count in gate.looks(len(job.seeds))[1:]:
+        result = Result(id=job.id, runs=runs)
+        if result.status != FINISHED or judge_result(result, gate).name != INCONCLUSIVE:
+            break
+        further = tuple(range(runs[-1].seed + 1, job.seeds[0] + count))
+        add_seeds(item, further)
+        runs += tuple(compute(item, replace(job, seeds=further)))
+    return runs
+
+
 def forget_times(benchmark: Any) -> None:
     """Keep an item that broke off out of pytest-benchmark's table and files: not fast."""
     benchmark.has_error = True  # it goes into no file
@@ -174,17 +198,21 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
 
 
 @pytest.fixture
-def gate(request: pytest.FixtureRequest) -> Callable[[Result], gates.Verdict]:
+def gate(request: pytest.FixtureRequest) -> Callable[[Result], Verdict]:
     """Hold a result against the limits of its case: `assert gate(result).passed`."""
+    from pytest_amlnn.gates.gate import Gate, judge_result
+    from pytest_amlnn.gates.judging import unknown_metrics
+
     session, item = session_of(request.config), request.node
     item.stash[BROKEN] = ""  # also where a plugin runs it once more
 
-    def judge(result: Result) -> gates.Verdict:
-        enforced = session.options.gate == "enforce"
-        verdict = gates.judge(result, session.limits, enforced=enforced)
-        wrong = gates.unknown_metrics(session.limits, result)
+    def judge(result: Result) -> Verdict:
+        gate = session.gate or Gate()
+        verdict = judge_result(result, gate)
+        wrong = unknown_metrics(gate.held, result)
         if wrong:
             raise failure("\n".join(wrong))
+        item.user_properties.append((VERDICT, str(verdict.name)))
         if not verdict.passed:
             item.stash[BROKEN] = verdict.brief
         return verdict

@@ -40,10 +40,19 @@ class Metric:
     """Not every finished run has it: a row without it is blank, not a dash."""
     sentence: str = ""
     """What it means, for the notes below the tables."""
+    matters: float | None = None
+    """The change that matters; none named: a point of a share, a fiftieth of anything else."""
 
     def __post_init__(self) -> None:
         """Refuse what no report can show."""
         check_fields(self, f"metric {self.name}", BOUNDS)
+
+
+def change_that_matters(metric: Metric, reference: float) -> float:
+    """Return the smallest drop of a metric that anybody would act on."""
+    if metric.matters is not None:
+        return metric.matters
+    return 0.01 if metric.share else abs(reference) * (0.1 if metric.of_machine else 0.02)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +123,7 @@ COMMON = (
         head="samples/s",
         format="{:,.0f}",
     ),
+    Metric(name="steps_per_epoch", better="neither", positive=True),
     Metric(
         name="parameters", better="neither", positive=True, head="parameters", format="{:,.0f}"
     ),

@@ -50,6 +50,12 @@ class Options:
     """Whether the file of limits was asked for, so that its absence is an error."""
     wait: bool = True
     """For cores or a GPU that another training holds."""
+    strict: bool = False
+    """Whether what the gate cannot decide, or not compare, fails, too."""
+    baseline: str | None = None
+    """Run directory, or summary.json, that results are compared with."""
+    max_repeats: int | None = None
+    """Seeds that a case goes on to until the gate has decided."""
 
     def seeds_of(self, repeats: int) -> range:
         """Return the seeds of a case that has so many repeats unless an option says."""
@@ -111,13 +117,23 @@ OPTIONS = (
     ),
     Option(name="gates", help="file of limits (default: benchmarks/gates.toml)"),
     Option(
+        name="gate-strict",
+        help="what is inconclusive or not comparable fails, too",
+        switch=True,
+    ),
+    Option(name="baseline", help="run directory or summary.json to compare with"),
+    Option(
+        name="max-repeats",
+        help="train further seeds, up to so many, of a case that the gate cannot decide yet",
+    ),
+    Option(
         name="no-wait",
         help="train at once where another training holds the cores or the GPU; times then count"
         " as contended",
         switch=True,
     ),
 )
-PATHS = ("data", "weights", "out", "gates")
+PATHS = ("data", "weights", "out", "gates", "baseline")
 """Options that name files or folders."""
 
 
@@ -134,19 +150,24 @@ def check_options(raw: Mapping[str, Any], *, home: Path) -> Options:
         if option.choices and raw[option.name] not in option.choices:
             raise OptionError(wrong(option.name, raw[option.name], " or ".join(option.choices)))
     gates, resume = raw["gates"], bool(raw["resume"])
+    repeats = None if raw["repeats"] is None else whole("repeats", raw["repeats"], least=1)
+    most = raw["max-repeats"]
     return Options(
         profile=raw["profile"],
         data=places([text for text in raw["data"] or () if text]),
         weights=raw["weights"],
         device=device_name(raw["device"]),
         seed=whole("seed", raw["seed"], least=0),
-        repeats=None if raw["repeats"] is None else whole("repeats", raw["repeats"], least=1),
+        repeats=repeats,
         out=Path(raw["out"] or default_out(home / ".amlnn", resume)),
         resume=resume,
         gate=raw["gate"],
         gates=Path(gates or default_gates(home)),
         gates_named=bool(gates),
         wait=not raw["no-wait"],
+        strict=bool(raw["gate-strict"]),
+        baseline=raw["baseline"],
+        max_repeats=None if most is None else whole("max-repeats", most, least=repeats or 1),
     )
 
 

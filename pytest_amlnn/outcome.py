@@ -89,6 +89,7 @@ def costs(state: State, examples: int, device: torch.device) -> dict[str, float 
         "seconds_per_step": seconds / sum(epoch.steps for epoch in state.epochs),
         "samples_per_second": examples * len(state.epochs) / seconds,
         "epochs": len(state.epochs),
+        "steps_per_epoch": state.epochs[0].steps,
         "peak_memory_bytes": peak(state, device),
     }
 

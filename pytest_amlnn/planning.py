@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pytest_benchmark.utils import get_commit_info
 
-from pytest_amlnn import limits, plans
+from pytest_amlnn import plans
 from pytest_amlnn.case import Case
 from pytest_amlnn.collection import case_of, defined_elsewhere, trains
 from pytest_amlnn.command_line import is_asking, workerinput
@@ -23,7 +24,21 @@ from pytest_amlnn.options import Options, is_there
 from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
 
-OPTIONS = ("profile", "data", "device", "seed", "repeats", "gate")
+if TYPE_CHECKING:
+    from pytest_amlnn.gates.gate import Gate
+    from pytest_amlnn.report.sweep import Sweep
+
+OPTIONS = (
+    "profile",
+    "data",
+    "device",
+    "seed",
+    "repeats",
+    "gate",
+    "strict",
+    "baseline",
+    "max_repeats",
+)
 
 
 def begin(session: pytest.Session) -> None:
@@ -44,31 +59,38 @@ def begin(session: pytest.Session) -> None:
 
 def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:
     """Check options, data, limits and device, and write the plan; raises UserError."""
+    from pytest_amlnn.gates import gate as gates  # not before something is to be trained
+
     session = session_of(config)
     options = session.options
     fix_cache(config)
     config.hook.pytest_amlnn_check(options=options)
-    session.limits = limits.load_for(options)
-    check_limits(session, config)
+    gate = gates.gate_of_options(options)
+    check_limits(gate, session, config)
     check_device(options)
-    plan = plan_of(benchmarks, session)
+    plan = plan_of(benchmarks, gate, session)
     if not workerinput(config).get("amlnn_planned"):  # in the place of a worker that died
         plans.begin(options.out, plan, token=session.token, resume=options.resume)
+        gate.keep_baseline()
+    session.gate = replace(gate, planned=gates.planned_seeds(plans.load(options.out)))
     session.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
     end_like_an_interrupt(config)
     remember_code(benchmarks)
 
 
-def check_limits(session: Session, config: pytest.Config) -> None:
+def check_limits(gate: Gate, session: Session, config: pytest.Config) -> None:
     """Refuse limits on what does not exist; raises GateError.
 
     Of a test that may stand where nothing was collected from nothing is known.
     """
+    from pytest_amlnn.gates import limit_checks, limits
+
     known = {id for cases in session.known.values() for id in cases}
-    strange = {limit.case for limit in session.limits} - known
+    held = gate.held.limits
+    strange = {limit.case for limit in held} - known
     functions = {case.partition("[")[0] for case in strange}
     elsewhere = defined_elsewhere(functions, session, config)
-    wrong = limits.unknown(session.limits, session.known, elsewhere=elsewhere)
+    wrong = limit_checks.unknown(held, session.known, elsewhere=elsewhere)
     if wrong:
         raise limits.GateError("\n".join(wrong))
 
@@ -88,13 +110,13 @@ def check_device(options: Options) -> None:
         resolve(options.device)
 
 
-def plan_of(benchmarks: Iterable[pytest.Item], session: Session) -> dict[str, Any]:
+def plan_of(benchmarks: Iterable[pytest.Item], gate: Gate, session: Session) -> dict[str, Any]:
     """Return the plan of these items as plain data."""
     options = session.options
     return {
         "options": {name: getattr(options, name) for name in OPTIONS},
         "gates": str(options.gates) if is_there(options.gates) else None,
-        "limits": [limits.to_plain(limit) for limit in session.limits],
+        **gate.held.to_plain(),
         "cases": [plan_entry(item, case_of(item), options) for item in benchmarks],
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
         "commit": get_commit_info(),
@@ -111,7 +133,8 @@ def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[s
         "id": item.name,
         "nodeid": item.nodeid,
         "skip": skips[0] if skips else None,
-        "seeds": [*options.seeds_of(case.repeats if case else 1)],
+        "seeds": (seeds := [*options.seeds_of(case.repeats if case else 1)]),
+        "repeats": len(seeds),
     }
 
 
@@ -128,6 +151,17 @@ def add_to_plan(item: pytest.Item, case: Case) -> None:
     if guessed != tuple(entry["seeds"]):
         plans.correct(session.options.out, entry, guessed)
         session.planned[item.name] = tuple(entry["seeds"])
+    if session.gate is not None:  # which may have guessed its seeds, too
+        planned = {**session.gate.planned, item.name: int(entry["repeats"])}
+        session.gate = replace(session.gate, planned=planned)
+
+
+def add_seeds(item: pytest.Item, seeds: Iterable[int]) -> None:
+    """Put further seeds of an item's case into the plan, before they are trained."""
+    session = session_of(item.config)
+    whole = (*session.planned[item.name], *seeds)
+    plans.add_seeds(session.options.out, item.name, whole)
+    session.planned[item.name] = whole
 
 
 def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:
@@ -145,13 +179,22 @@ def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:
         session.trouble = str(error)
 
 
-def limits_in_words(plan: Mapping[str, Any], config: pytest.Config) -> list[str]:
-    """Say which cases of a plan have limits, and from which file."""
+def limits_in_words(sweep: Sweep, config: pytest.Config) -> list[str]:
+    """Say which cases of a sweep have limits, and from which file; and with what else they
+    were compared."""
+    from pytest_amlnn.gates import limit_checks, limits
+
+    plan = sweep.plan
     if plan["options"]["gate"] == "off":
         return []
     file = str(shown(Path(plan["gates"]), config)) if plan["gates"] else None
-    held = [limits.Limit(**plain) for plain in plan["limits"]]
-    return limits.coverage(held, [case["id"] for case in plan["cases"]], file)
+    held = limits.from_plan(plan).limits
+    ids = [case["id"] for case in plan["cases"]]
+    lines = limit_checks.coverage(held, ids, file)
+    if baseline := plan["options"].get("baseline"):
+        place, known = shown(Path(baseline), config), {*ids} & {*sweep.compared}
+        lines.append(f"baseline: {place}, for {len(known)} of {len(ids)} cases")
+    return lines
 
 
 def shown(path: Path, config: pytest.Config) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def save(folder: Path, plan: Mapping[str, Any], earlier: Mapping[str, Any] | Non
         before = cases.get(case["id"], case)
         seeds, skip = {*case["seeds"], *before["seeds"]}, before["skip"] and case["skip"]
         cases[case["id"]] = {**case, "seeds": sorted(seeds), "skip": skip}
-    whole = {**plan, "cases": [*cases.values()], "costs": costs}
+    held = {**(earlier or {}).get("calibrations", {}), **plan.get("calibrations", {})}
+    whole = {**plan, "cases": [*cases.values()], "costs": costs, "calibrations": held}
     write_json(folder / PLAN, {"schema": SCHEMA, **whole})
 
 
@@ -101,6 +102,16 @@ def correct(folder: Path, entry: Mapping[str, Any], guessed: Iterable[int]) -> N
             if case["id"] == entry["id"]:
                 case["seeds"] = sorted({*case["seeds"]} - {*guessed})
         save(folder, {**plan, "cases": [entry]}, plan)
+
+
+def add_seeds(folder: Path, id: str, seeds: Iterable[int]) -> None:
+    """Put further seeds of a case into the plan."""
+    with locked(folder, PLAN):
+        plan = load(folder)
+        for case in plan["cases"]:
+            if case["id"] == as_stored(id):
+                case["seeds"] = sorted({*case["seeds"], *seeds})
+        write_json(folder / PLAN, plan)
 
 
 def mark_skipped(folder: Path, id: str, reason: str) -> None:
@@ -134,3 +145,14 @@ def load(folder: Path) -> dict[str, Any]:
 def newest(folder: Path) -> Path | None:
     """Return the newest sweep below a folder, by its name; None where there is none."""
     return max((plan.parent for plan in folder.glob(f"*/{PLAN}")), default=None)
+
+
+def lacking(
+    plan: Mapping[str, Any], done: Mapping[str, Collection[int]]
+) -> dict[str, list[int]]:
+    """Return the seeds that were planned and have no run, by the ids of cases that lack any."""
+    found = {
+        case["id"]: [seed for seed in case["seeds"] if seed not in done.get(case["id"], ())]
+        for case in plan["cases"]
+    }
+    return {id: seeds for id, seeds in found.items() if seeds}

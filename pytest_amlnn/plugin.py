@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from pytest_amlnn import collection, hooks, planning, plans, report, store, workers
+from pytest_amlnn import collection, hooks, planning, plans, store, workers
 from pytest_amlnn.command_line import add_options, is_parallel, read_options, workerinput
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.fixtures import BROKEN, CALLED, TRAINED, device, gate, train, training_clock
 from pytest_amlnn.options import Options
-from pytest_amlnn.session import KEY, TERMINATED, Session, session_of, uninterrupted
+from pytest_amlnn.session import KEY, TERMINATED, Reported, Session, session_of, uninterrupted
 
 __all__ = ["device", "gate", "options_of", "train"]
 
@@ -56,6 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(lines_for_terminal(str(error))) from error
     token = workerinput(config).get("amlnn_token") or uuid4().hex
     config.stash[KEY] = Session(options=options, token=token)
+    config.pluginmanager.register(Reported(config.stash[KEY]), "amlnn-reported")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -143,15 +144,19 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = TERMINATED
     if workerinput(session.config) or not mine.planned:
         return
+    from pytest_amlnn import report
+
     try:
         with uninterrupted():
             store.tidy(mine.options.out)
-            mine.sweep = report.write(mine.options.out)
+            mine.sweep = report.write(mine.options.out).with_late(mine.passed)
+            mine.warning = report.append_summary(mine.sweep)
             plans.check_whole(mine.options.out, mine.planned)
     except UserError as error:
         mine.trouble = str(error)
     complete = not (mine.trouble or mine.sweep.missing or mine.sweep.unreadable)
-    if not session.exitstatus and not complete:
+    late = mine.sweep and mine.sweep.late and mine.options.gate == "enforce"
+    if not session.exitstatus and (late or not complete):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -168,6 +173,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"--amlnn-data: no collected case is trained on {names}")
     if session.sweep is None:
         return
+    from pytest_amlnn import report
     from pytest_amlnn.report import text
 
     out, writer = planning.shown(session.options.out, config), terminalreporter._tw
@@ -177,5 +183,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.section(title, **marks)
         for line in lines:
             terminalreporter.write_line(line)
-    for line in planning.limits_in_words(session.sweep.plan, config):
+    for line in planning.limits_in_words(session.sweep, config):
         terminalreporter.write_line(lines_for_terminal(line))
+    if session.warning:
+        terminalreporter.write_line(lines_for_terminal(session.warning))
+    for line in report.failures_for_ci(session.sweep):
+        terminalreporter.write_line(line)

@@ -18,6 +18,8 @@ LARGEST_NUMBER = 1e300
 Name = Annotated[str, Meta(max_length=1000)]
 Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
 Number = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+Moderate = Annotated[float, Meta(ge=-1e100, le=1e100)]
+"""Of what is squared."""
 Positive = Annotated[float, Meta(ge=0, le=LARGEST_NUMBER)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Times = Annotated[int, Meta(ge=1, lt=2**31)]
@@ -32,7 +34,29 @@ class Limit(Struct, forbid_unknown_fields=True):
     metric: Name
     at_least: Number | None = None
     at_most: Number | None = None
+    exactly: Number | None = None
+    reference: Moderate | None = None
+    margin: Moderate | None = None
+    told_by: Times | None = None
+    sd: Moderate | None = None
+    sd_machines: Moderate | None = None
+    n: Times | None = None
+    range: tuple[Number, Number] | None = None
     where: Text = ""
+
+
+class Calibration(Struct, forbid_unknown_fields=True):
+    """The runs that the limits of a case come from."""
+
+    task: Name
+    init: Name
+    dataset: Name
+    digests: dict[Name, Name]
+    machines: Annotated[list[Name], Meta(max_length=100)]
+    seeds: list[list[Seed]]
+    runs: dict[Name, list[list[Moderate]]]
+    constants: dict[Name, Moderate]
+    training: dict[str, Any]
 
 
 class PlannedCase(Struct):
@@ -42,6 +66,7 @@ class PlannedCase(Struct):
     nodeid: Text
     skip: Text | None
     seeds: list[Seed]
+    repeats: Times | None = None
 
 
 class PlannedOptions(Struct):
@@ -53,6 +78,9 @@ class PlannedOptions(Struct):
     seed: Seed = 0
     repeats: Times | None = None
     gate: Name = ""
+    strict: bool = False
+    baseline: Text | None = None
+    max_repeats: Times | None = None
 
 
 class Commit(Struct):
@@ -75,6 +103,7 @@ class Plan(Struct):
     cases: list[PlannedCase]
     commit: Commit
     costs: dict[str, Positive] = {}
+    calibrations: dict[Text, Calibration] = {}
 
 
 class Packages(Struct):

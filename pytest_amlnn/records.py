@@ -17,6 +17,7 @@ import msgspec
 
 from pytest_amlnn import disk, result
 from pytest_amlnn.disk import StoreError
+from pytest_amlnn.gates import calibration
 from pytest_amlnn.metrics import COMMON, Metric, Paired
 from pytest_amlnn.record_forms import (
     LARGEST_NUMBER,
@@ -54,9 +55,20 @@ def read_plan(file: Path) -> dict[str, Any]:
     twice = [id for id, count in counts.items() if count > 1]
     if twice:
         raise StoreError(f"{file} cannot be read: cases: {twice[0][:200]} is planned twice")
+    for case in plain.get("calibrations", {}):
+        try:
+            calibration.from_plain(plain["calibrations"][case])
+        except calibration.CalibrationError as error:
+            raise StoreError(f"{file} cannot be read: {case[:200]}: {error}") from error
     for i, limit in enumerate(plain["limits"]):
-        if limit.get("at_least") is None and limit.get("at_most") is None:
+        bounds = ("at_least", "at_most", "exactly", "reference")
+        if all(limit.get(name) is None for name in bounds):
             raise StoreError(f"{file} cannot be read: limits[{i}] has no bound")
+        known = plain.get("calibrations", {}).get(limit["case"], {"runs": (), "constants": ()})
+        has_runs = limit["metric"] in known["runs"] or limit["metric"] in known["constants"]
+        stated = limit.get("sd") is not None and (limit.get("n") or 0) > 1
+        if limit.get("reference") is not None and not (has_runs or stated):
+            raise StoreError(f"{file} cannot be read: limits[{i}] has no runs, or sd and n")
     return plain
 
 

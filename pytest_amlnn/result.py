@@ -192,6 +192,11 @@ class Result:
     """At least one, in order of their seeds."""
 
     @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds of the runs."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
     def case(self) -> Mapping[str, Any]:
         """The case as plain data."""
         return self.runs[0].case

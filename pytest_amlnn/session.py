@@ -10,13 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_amlnn.command_line import workerinput
-from pytest_amlnn.limits import Limit
 from pytest_amlnn.options import Options
+
+if TYPE_CHECKING:
+    from pytest_amlnn.gates.gate import Gate
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit status."""
@@ -29,8 +31,8 @@ class Session:
     options: Options
     token: str
     """Tells this sweep from others, in all of its processes."""
-    limits: tuple[Limit, ...] = ()
-    """Those of this profile; read once benchmarks are about to run."""
+    gate: Gate | None = None
+    """What results are held against; known once benchmarks are about to run."""
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By test function, the case of each id that it has in this profile, whether it was
     selected or not; None where only the test's body knows the case."""
@@ -46,6 +48,10 @@ class Session:
     """Why no sweep was begun, as a worker said."""
     trouble: str = ""
     """Why there is no report."""
+    warning: str = ""
+    """What went wrong besides, of which nothing depends."""
+    passed: set[str] = field(default_factory=set)
+    """Cases whose items asked the gate and are green."""
     signals: list[int] | None = None
     """Those that ended pytest; a list once handlers are set."""
     crashes: Counter[str] | None = None
@@ -54,6 +60,21 @@ class Session:
     """What was reported, a `report.Sweep`; None where nothing was."""
 
 
+class Reported:
+    """Takes note of what the items' own gates said, whichever process they ran in."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the verdict of an item that passed."""
+        said = dict(report.user_properties).get(VERDICT)
+        if report.when == "call" and report.passed and said is not None:
+            self.session.passed.add(report.nodeid.rpartition("::")[2].partition("@")[0])
+
+
+VERDICT = "amlnn_verdict"
+"""Property of an item: what its gate said."""
 KEY = pytest.StashKey[Session]()
 
 

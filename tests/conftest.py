@@ -83,6 +83,8 @@ def _torch_is_loaded(_own_leases):
 
     pytest run inside a test forgets what it imported, and torch cannot be imported twice.
     """
+    import pytest_amlnn.gates.records  # noqa: F401  # its forms look for their module
+
     torch.set_num_threads(1)  # what needs more asks for it
     trained(small_case(epochs=1))
 

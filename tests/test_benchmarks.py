@@ -12,14 +12,15 @@ import torch
 
 import amlnn_models
 from amlnn_datasets import shapes
-from pytest_amlnn import discover, limits
+from pytest_amlnn import discover
 from pytest_amlnn.case import select
+from pytest_amlnn.gates import limits
 from pytest_amlnn.statistics import wilson
 
 ROOT = Path(__file__).parent.parent
 LIMITS = {
     (limit.case, limit.metric): limit
-    for limit in limits.load(ROOT / "benchmarks" / "gates.toml", "quick")
+    for limit in limits.load(ROOT / "benchmarks" / "gates.toml", "quick").limits
 }
 QUICK = [
     case

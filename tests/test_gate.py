@@ -11,8 +11,10 @@ from small_cases import line_case, small_case
 from small_runs import small_run
 
 from pytest_amlnn import Case, Classification, Metric
-from pytest_amlnn.gate import judge
-from pytest_amlnn.limits import GateError, Limit, load, to_plain, unknown
+from pytest_amlnn.gates.gate import Gate, judge_result
+from pytest_amlnn.gates.limit_checks import unknown
+from pytest_amlnn.gates.limits import GateError, Limit, Limits, load, to_plain
+from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.result import Result, gather
 
@@ -41,6 +43,12 @@ def limit(metric: str = "test_accuracy", **bounds: float) -> Limit:
     return Limit(case=ID, metric=metric, **bounds)
 
 
+def judge(result: Result, limits: list[Limit], *, enforced: bool = True) -> Verdict:
+    """Hold a result against limits."""
+    held = Limits(limits=tuple(limits))
+    return judge_result(result, Gate(held=held, planned={ID: 1}, enforced=enforced))
+
+
 # the file
 
 
@@ -57,25 +65,27 @@ def test_limits_of_one_profile_are_read(limits):
         [seed."test_cnn[a-random-10k]"]
         test_accuracy = { at_least = 0.3 }
     """)
-    found = [(one.case, one.metric, one.at_least, one.at_most) for one in load(path, "quick")]
+    found = [
+        (one.case, one.metric, one.at_least, one.at_most) for one in load(path, "quick").limits
+    ]
 
     assert found == [
         ("test_cnn[a-random-shapes-200]", "test_accuracy", 0.2, None),
         ("test_cnn[a-random-shapes-200]", "train_seconds", None, 60),
         ("test_rnn[lstm-1000]", "test_mse", 1, 1.5),
     ]
-    assert [one.case for one in load(path, "seed")] == ["test_cnn[a-random-10k]"]
-    assert load(path, "full") == ()
+    assert [one.case for one in load(path, "seed").limits] == ["test_cnn[a-random-10k]"]
+    assert load(path, "full") == Limits()
 
 
 def test_empty_file_has_no_limits(limits):
     """A file may hold nothing at all."""
-    assert load(limits(""), "quick") == ()
+    assert load(limits(""), "quick") == Limits()
 
 
 def test_limit_survives_json(limits):
     """A limit goes into the plan and comes back from it as it was."""
-    (one,) = load(limits('[quick."test[a]"]\ntest_mse = { at_most = 2 }'), "quick")
+    (one,) = load(limits('[quick."test[a]"]\ntest_mse = { at_most = 2 }'), "quick").limits
 
     assert Limit(**json.loads(json.dumps(to_plain(one), allow_nan=False))) == one
 
@@ -84,7 +94,7 @@ def test_limit_knows_its_line(limits):
     """A limit says where it stands, for the message when it is not kept."""
     path = limits('\n[quick."test[a]"]\n\ntest_mse = { at_most = 2 }\n')
 
-    assert load(path, "quick")[0].where == f"{path}:4"
+    assert load(path, "quick").limits[0].where == f"{path}:4"
 
 
 HEAD = '# no test_accuracy\n[quick."test[a]"]\n'
@@ -98,12 +108,16 @@ HEAD = '# no test_accuracy\n[quick."test[a]"]\n'
         ("# nightly\n[nightly]\n", 2, "'nightly' is no profile"),
         ('# test[a]\n[quick]\n"test[a]" = 0.5', 3, "needs a table such as"),
         (f"{HEAD}test_accuracy = 0.5", 3, "needs a table such as"),
-        (f"{HEAD}test_accuracy = {{ least = 0.5 }}", 3, "needs at_least, at_most or both"),
-        (f"{HEAD}test_accuracy = {{}}", 3, "needs at_least, at_most or both"),
+        (
+            f"{HEAD}test_accuracy = {{ least = 0.5 }}",
+            3,
+            "unknown key 'least'; did you mean 'at_least'?",
+        ),
+        (f"{HEAD}test_accuracy = {{}}", 3, "needs at_least, at_most, exactly or a reference"),
         (
             f"{HEAD}test_accuracy = {{ at_least = 0.5, why = 1 }}",
             3,
-            "needs at_least, at_most or both, nothing else",
+            "unknown key 'why'; known: at_least, at_most, exactly, reference, margin",
         ),
         (f"{HEAD}test_accuracy = {{ at_least = 50 }}", 3, "is 50, needs a share from 0 to 1"),
         (f"{HEAD}test_accuracy = {{ at_most = -0.1 }}", 3, "at_most is -0.1, needs a share"),
@@ -373,7 +387,7 @@ def test_limit_on_a_metric_of_another_task():
 def test_unknown_metric_is_named(limits, metric, remedy, profile):
     """A metric that a case cannot have is refused with file, line, task and remedy."""
     path = limits(f'# {metric}\n[{profile}."{ID}"]\n{metric} = {{ at_least = 0.5 }}')
-    (words,) = unknown(load(path, profile), {"test_small": {ID: small_case()}})
+    (words,) = unknown(load(path, profile).limits, {"test_small": {ID: small_case()}})
 
     assert re.fullmatch(
         f"{re.escape(str(path))}:3: unknown metric '{metric}': it is no metric of a"

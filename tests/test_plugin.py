@@ -307,7 +307,10 @@ def test_bad_option_is_a_usage_error(benchmarks, arguments, message, parallel):
             '[quick."a"]\ntest_accuracy = { at_least = 1.5 }\n',
             "*gates.toml:2*share from 0 to 1*",
         ),
-        ('[quick."a"]\ntest_loss = { at_last = 0.5 }\n', "*gates.toml:2*nothing else*"),
+        (
+            '[quick."a"]\ntest_loss = { at_last = 0.5 }\n',
+            "*gates.toml:2: *unknown key 'at_last'; did you mean 'at_least'[?]",
+        ),
     ],
 )
 def test_bad_limits_are_a_usage_error(run, benchmarks, text, message):

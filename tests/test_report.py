@@ -17,7 +17,7 @@ from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 
 from pytest_amlnn import CLASSIFICATION, FORECAST, outcome, report, training
-from pytest_amlnn.limits import Limit
+from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.metrics import COMMON
 from pytest_amlnn.report.sweep import document, tables
 from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of
@@ -77,11 +77,12 @@ def test_summary_has_the_documented_form(tmp_path):
     pictures = plain["cases"][1]
 
     assert {name: value for name, value in plain.items() if name != "cases"} == {
-        "schema": 1,
+        "schema": 2,
         "profile": "quick",
         "environment": {**ENVIRONMENT, "schema": SCHEMA, "datasets": DATASETS},
         "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
         "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
+        "comparisons": [],
     }
     assert {name: value for name, value in pictures.items() if name != "metrics"} == {
         "id": PICTURES,
@@ -93,6 +94,13 @@ def test_summary_has_the_documented_form(tmp_path):
         "dataset": "squares",
         "status": "finished",
         "seeds": [0, 1],
+        "judged_by": {
+            "name": "test_accuracy",
+            "better": "higher",
+            "share": True,
+            "matters": None,
+            "of_machine": False,
+        },
         "gate": {
             "verdict": "regressed",
             "limits": [
@@ -100,8 +108,16 @@ def test_summary_has_the_documented_form(tmp_path):
                     "metric": "test_accuracy",
                     "at_least": 0.9,
                     "at_most": None,
+                    "exactly": None,
+                    "where": "gates.toml:3",
                     "value": 0.75,
+                    "reference": None,
+                    "margin": None,
+                    "low": None,
+                    "high": None,
                     "verdict": "regressed",
+                    "needs_seeds": None,
+                    "why": [],
                 }
             ],
         },

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from small_runs import DATASETS, ENVIRONMENT, planned, small_run, sweep
 from wcwidth import wcswidth
 
-from pytest_amlnn import Run, gate, report, store
-from pytest_amlnn.limits import Limit
+from pytest_amlnn import Run, plans, report, store
+from pytest_amlnn.gates.gate import Gate, judge_all
+from pytest_amlnn.gates.limits import Limit, Limits
 from pytest_amlnn.report import text
-from pytest_amlnn.report.sweep import Sweep, document, lacking, tables
+from pytest_amlnn.report.sweep import Sweep, document, tables
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.result import gather
 from pytest_amlnn.statistics import spread
@@ -62,8 +63,8 @@ def sweep_of(runs: Iterable[Run], **plan: Any) -> Sweep:
         plan=plan,
         environment={**ENVIRONMENT, "datasets": DATASETS},
         results=tuple(results),
-        verdicts={r.id: gate.judge(r, plan["limits"]) for r in results},
-        lacking=lacking(plan, results),
+        verdicts=judge_all(results, Gate(held=Limits(limits=tuple(plan["limits"])))),
+        lacking=plans.lacking(plan, {r.id: r.seeds for r in results}),
     )
 
 

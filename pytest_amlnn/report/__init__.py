@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,21 +11,39 @@ from typing import Any
 
 from pytest_amlnn import disk, store
 from pytest_amlnn.escapes import for_terminal
+from pytest_amlnn.gates.gate import baseline_name
+from pytest_amlnn.gates.measured import main_metric_of
+from pytest_amlnn.gates.verdict import Judgement
 from pytest_amlnn.report.sweep import Sweep, read
 from pytest_amlnn.result import FINISHED, Result, finite
 
-SUMMARY_SCHEMA = 1
+SUMMARY_SCHEMA = 2
 
 
 def write(folder: Path) -> Sweep:
     """Render all reports of a run directory into it."""
-    from pytest_amlnn.report import text  # only where there is something to report
+    from pytest_amlnn.report import ci, text  # only where there is something to report
 
     sweep = read(folder)
     store.write_json(folder / "summary.json", summary(sweep))
     store.write_json(folder / "benchmark.json", benchmark(sweep))
+    store.write_json(folder / "bigger_is_better.json", ci.bigger_is_better(sweep))
     disk.write(folder / "report.md", text.markdown(sweep).encode())
     return sweep
+
+
+def append_summary(sweep: Sweep) -> str:
+    """Append the report to the summary of a step on GitHub Actions; say what went wrong."""
+    from pytest_amlnn.report import ci, text
+
+    return ci.append_summary(text.markdown(sweep)) if "GITHUB_ACTIONS" in os.environ else ""
+
+
+def failures_for_ci(sweep: Sweep) -> list[str]:
+    """Return commands that annotate each failed case on GitHub Actions; none elsewhere."""
+    from pytest_amlnn.report import ci
+
+    return ci.commands(sweep)
 
 
 # summary.json
@@ -40,6 +59,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
             "cases": [summary_of(result, sweep) for result in sweep.results],
             "skipped": sweep.skipped,
             "missing": sweep.missing,
+            "comparisons": comparisons(sweep),
         }
     )
     return plain
@@ -48,11 +68,6 @@ def summary(sweep: Sweep) -> dict[str, Any]:
 def summary_of(result: Result, sweep: Sweep) -> dict[str, Any]:
     """Return one case: what it was, what it reached, what the gate says."""
     verdict = sweep.verdicts[result.id]
-    limits = [
-        {"metric": j.limit.metric, "at_least": j.limit.at_least, "at_most": j.limit.at_most}
-        | {"value": j.value, "verdict": j.verdict}
-        for j in verdict.judgements
-    ]
     return {
         "id": result.id,
         "family": result.case["family"],
@@ -64,8 +79,40 @@ def summary_of(result: Result, sweep: Sweep) -> dict[str, Any]:
         "status": sweep.status(result),
         "seeds": [run.seed for run in result.runs],
         "metrics": {name: asdict(spread) for name, spread in result.metrics.items()},
-        "gate": {"verdict": verdict.name, "limits": limits},
+        "judged_by": judged_by(result),
+        "gate": {"verdict": verdict.name, "limits": [*map(limit_of, verdict.judgements)]},
         "contended": result.contended,
+    }
+
+
+def comparisons(sweep: Sweep) -> list[dict[str, Any]]:
+    """Return how each case stands against that of the baseline, where one was given."""
+    name = sweep.plan["options"].get("baseline")
+    return [
+        {"id": result.id, "baseline": name, **limit_of(judgement)}
+        for result in sweep.results
+        for judgement in sweep.verdicts[result.id].judgements
+        if name and judgement.limit.where == baseline_name(name)
+    ]
+
+
+def judged_by(result: Result) -> dict[str, Any]:
+    """Return what a comparison needs to know of the metric that a case is judged by."""
+    metric = main_metric_of(result)
+    names = ("name", "better", "share", "matters", "of_machine")
+    return {name: getattr(metric, name) for name in names}
+
+
+def limit_of(judgement: Judgement) -> dict[str, Any]:
+    """Return one limit, and what was found."""
+    names = ("value", "reference", "margin", "low", "high", "verdict", "needs_seeds", "why")
+    return {
+        "metric": judgement.limit.metric,
+        "at_least": judgement.limit.at_least,
+        "at_most": judgement.limit.at_most,
+        "exactly": judgement.limit.exactly,
+        "where": judgement.limit.where,
+        **{name: getattr(judgement, name) for name in names},
     }
 
 

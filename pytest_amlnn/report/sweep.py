@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import plans, store
 from pytest_amlnn.comparison import compare
-from pytest_amlnn.gate import PASSED, Verdict, judge
-from pytest_amlnn.limits import Limit
+from pytest_amlnn.gates.gate import gate_of_plan, judge_all
+from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED, Verdict
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report.values import Cell, Document, Notice, Table
 from pytest_amlnn.result import FINISHED, Result, gather
@@ -31,6 +31,10 @@ class Sweep:
     """What the gate says of each result, by its id."""
     lacking: Mapping[str, list[int]]
     """Seeds that were planned and have no run, by the ids of cases that lack any."""
+    compared: tuple[str, ...] = ()
+    """Cases that the baseline has, too."""
+    late: tuple[str, ...] = ()
+    """Cases that are red now that all have ended, and whose items were not."""
     unreadable: tuple[str, ...] = ()
     """What is wrong with each record that is left out, with its file."""
 
@@ -52,6 +56,11 @@ class Sweep:
             if not case["skip"] and (seeds := self.lacking.get(case["id"]))
         ]
 
+    def with_late(self, passed: Collection[str]) -> Sweep:
+        """Return the same with those cases that are red now, of items that are green."""
+        red = (id for id, verdict in self.verdicts.items() if not verdict.passed)
+        return replace(self, late=tuple(id for id in red if id in passed))
+
     def status(self, result: Result) -> str:
         """Return the worst of the runs' statuses, `missing` where runs are."""
         lacking = result.status == FINISHED and result.id in self.lacking
@@ -67,15 +76,14 @@ def read(folder: Path) -> Sweep:
         environment = store.load_environment(folder)
     except store.StoreError as error:  # nothing but a line of the report needs it
         environment, unreadable = {}, [*unreadable, str(error)]
-    limits: dict[str, list[Limit]] = {}
-    for plain in plan["limits"]:
-        limits.setdefault(plain["case"], []).append(Limit(**plain))
+    gate = gate_of_plan(plan, folder)
     return Sweep(
         plan=plan,
         environment=environment,
         results=tuple(results),
-        verdicts={result.id: judge(result, limits.get(result.id, ())) for result in results},
-        lacking=lacking(plan, results),
+        verdicts=judge_all(results, gate),
+        compared=tuple(gate.baseline),
+        lacking=plans.lacking(plan, {result.id: result.seeds for result in results}),
         unreadable=shortened(unreadable),
     )
 
@@ -84,16 +92,6 @@ def shortened(lines: list[str]) -> tuple[str, ...]:
     """Return the first of many lines, and how many there are besides."""
     rest = len(lines) - MOST_LINES
     return (*lines[:MOST_LINES], *([f"and {rest:,} more"] if rest > 0 else []))
-
-
-def lacking(plan: Mapping[str, Any], results: list[Result]) -> dict[str, list[int]]:
-    """Return the seeds that were planned and have no run, by the ids of cases that lack any."""
-    done = {result.id: {run.seed for run in result.runs} for result in results}
-    found = {
-        case["id"]: [seed for seed in case["seeds"] if seed not in done.get(case["id"], ())]
-        for case in plan["cases"]
-    }
-    return {id: seeds for id, seeds in found.items() if seeds}
 
 
 # tables
@@ -134,7 +132,9 @@ def document(sweep: Sweep) -> Document:
     """Return the whole report."""
     facts = sweep.environment
     notices = (
-        ("Limits not kept", unkept(sweep)),
+        ("Limits not kept", unkept(sweep, RED)),
+        ("Not decided", unkept(sweep, UNDECIDED)),
+        ("The same training, and other bits", unkept(sweep, KEPT, odd=True)),
         ("Runs in trouble", [line for result in sweep.results for line in result.troubles]),
         ("Records that cannot be read", list(sweep.unreadable)),
         ("Skipped", [f"{case['id']}: {case['reason']}" for case in sweep.skipped]),
@@ -255,10 +255,12 @@ def original(reference: Mapping[str, Any]) -> str:
     return f"loss {known['scaled_loss']:g}" if "scaled_loss" in known else ""
 
 
-def unkept(sweep: Sweep) -> list[str]:
-    """Return a line for each limit that was not kept."""
-    verdicts = [sweep.verdicts[result.id] for result in sweep.results]
-    return [str(j) for v in verdicts for j in v.judgements if j.verdict != PASSED]
+def unkept(sweep: Sweep, verdicts: Collection[str], *, odd: bool = False) -> list[str]:
+    """Return a line for each limit that these verdicts were given on; `odd`: of odd ones."""
+    found = [sweep.verdicts[result.id] for result in sweep.results]
+    return [
+        str(j) for v in found for j in v.judgements if j.verdict in verdicts and j.odd >= odd
+    ]
 
 
 def notes(results: Iterable[Result], heads: set[str]) -> list[str]:

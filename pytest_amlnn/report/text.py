@@ -13,7 +13,8 @@ from typing import Any
 from tabulate import tabulate
 
 from pytest_amlnn.escapes import for_markdown, for_terminal, line_for_markdown
-from pytest_amlnn.report.sweep import Sweep, document, tables
+from pytest_amlnn.gates.verdict import UNDECIDED
+from pytest_amlnn.report.sweep import Sweep, document, tables, unkept
 from pytest_amlnn.report.values import Cell, Document, Table
 
 Section = tuple[str, list[str], dict[str, Any]]
@@ -105,8 +106,23 @@ def terminal(sweep: Sweep, out: Path, width: int, encoding: str = "utf-8") -> li
         lines = [shown(f"{case['id']}: {case['reason']}") for case in sweep.missing]
         resume = f"resume with: --amlnn-resume --amlnn-out {shlex.quote(str(out))}"
         found.append(("missing", [*lines, shown(resume)], {"red": True}))
+    for title, lines, marks in gate_sections(sweep):
+        found.append((title, [shown(line) for line in lines], marks))
     found.append(("", ["\n" + shown(f"report: {out / 'report.md'}")], {}))
     return found
+
+
+def gate_sections(sweep: Sweep) -> list[Section]:
+    """Return what the gate says besides the failures that pytest shows."""
+    late = [line for id in sweep.late for line in sweep.verdicts[id].message.splitlines()]
+    left = unkept(sweep, UNDECIDED)
+    sections: list[Section] = []
+    if late:
+        why = "red now that all cases have ended, and their tests were not: docs/gates.md"
+        sections.append(("limits not kept", [*late, why], {"red": True}))
+    if left:
+        sections.append(("not decided", left, {"yellow": True}))
+    return sections
 
 
 def fit_width(table: Table, width: int, encoding: str = "utf-8") -> list[str]:

@@ -64,6 +64,7 @@ EFFICIENCY = Metric(
     interval=True,
     essential=True,
     sentence="Efficiency is the oracle's MSE over the model's: on average it is at most 1.",
+    matters=0.02,
 )
 START_LOSS = Metric(name="start_loss", better="lower", positive=True)
 AGAINST_AUTOREGRESSION = Paired(

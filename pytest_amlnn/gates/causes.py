@@ -1,0 +1,71 @@
+"""Why a result is likely to be worse than its reference, from what the training looked like."""
+
+from __future__ import annotations
+
+import math
+
+from pytest_amlnn.gates.calibration import Calibration
+from pytest_amlnn.gates.measured import Measured
+
+FAR = 4.0
+"""Standard deviations between seeds that a mean must be away to be called another one."""
+
+
+def likely(result: Measured, calibration: Calibration) -> str:
+    """Return the likely cause in words; nothing where the training says nothing."""
+    steps = ratio(result, calibration, "steps_per_epoch")
+    rate = ratio(result, calibration, "first_rate")
+    if steps is not None and not 0.99 < steps < 1.01:
+        return f"{steps:.2g} times as many steps an epoch: other training examples, or batches"
+    if rate is not None and not 0.9 < rate < 1.1:
+        return f"{rate:.2g} times the learning rate in the first epoch"
+    train, val = away(result, calibration, "train_loss"), away(result, calibration, "val_loss")
+    if train is None or val is None:
+        return ""
+    if train > FAR and val > FAR:
+        seen = pair(result, calibration, "train_loss")
+        return (
+            f"it learns less from its own training examples ({seen}): their labels, their"
+            " number, the learning rate or the net"
+        )
+    if val > FAR:
+        seen = pair(result, calibration, "val_loss")
+        return (
+            f"it learns its training examples, and fails on validation ({seen}): other"
+            " examples or labels there, or less regularisation"
+        )
+    if abs(train) <= FAR and abs(val) <= FAR:
+        return "training and validation are as before: the test examples, their labels or order"
+    return ""
+
+
+def mean_of(result: Measured, name: str) -> float | None:
+    """Return the mean of a value over the runs; None where one has none."""
+    values = result.values.get(name, ())
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def away(result: Measured, calibration: Calibration, name: str) -> float | None:
+    """Return by how many standard deviations a mean exceeds that of the reference."""
+    mean = mean_of(result, name)
+    if mean is None or not calibration.has(name):
+        return None
+    reference = calibration.reference(name)
+    scale = reference.error(len(result.seeds)) or 1e-3 * abs(reference.mean) or 1e-12
+    return (mean - reference.mean) / scale
+
+
+def ratio(result: Measured, calibration: Calibration, name: str) -> float | None:
+    """Return how many times as large a mean is as that of the reference."""
+    mean = mean_of(result, name)
+    if mean is None or not calibration.has(name):
+        return None
+    reference = calibration.reference(name).mean
+    return mean / reference if reference else None
+
+
+def pair(result: Measured, calibration: Calibration, name: str) -> str:
+    """Return a value and that of the reference, in words."""
+    now = mean_of(result, name)
+    return f"{name} {now:.3g}, was {calibration.reference(name).mean:.3g}"
