@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from pytest_amlnn.gates.calibration import Calibration
 from pytest_amlnn.gates.measured import Measured
 
@@ -39,16 +37,9 @@ def likely(result: Measured, calibration: Calibration) -> str:
     return ""
 
 
-def mean_of(result: Measured, name: str) -> float | None:
-    """Return the mean of a value over the runs; None where one has none."""
-    values = result.values.get(name, ())
-    known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
-
-
 def away(result: Measured, calibration: Calibration, name: str) -> float | None:
     """Return by how many standard deviations a mean exceeds that of the reference."""
-    mean = mean_of(result, name)
+    mean = result.mean(name)
     if mean is None or not calibration.has(name):
         return None
     reference = calibration.reference(name)
@@ -58,7 +49,7 @@ def away(result: Measured, calibration: Calibration, name: str) -> float | None:
 
 def ratio(result: Measured, calibration: Calibration, name: str) -> float | None:
     """Return how many times as large a mean is as that of the reference."""
-    mean = mean_of(result, name)
+    mean = result.mean(name)
     if mean is None or not calibration.has(name):
         return None
     reference = calibration.reference(name).mean
@@ -67,5 +58,5 @@ def ratio(result: Measured, calibration: Calibration, name: str) -> float | None
 
 def pair(result: Measured, calibration: Calibration, name: str) -> str:
     """Return a value and that of the reference, in words."""
-    now = mean_of(result, name)
+    now = result.mean(name)
     return f"{name} {now:.3g}, was {calibration.reference(name).mean:.3g}"

@@ -57,7 +57,7 @@ def judge_one(
 ) -> Judgement:
     """Hold one metric against its bounds, then against its reference."""
     numbers = result.numbers(limit.metric) if metric else []
-    value = math.fsum(numbers) / len(numbers) if numbers else None
+    value = result.mean(limit.metric) if metric else None
     judgement = partial(Judgement, limit=limit, value=value, reference=limit.reference)
     if metric and metric.of_machine and result.contended:
         return judgement(verdict=NOT_COMPARABLE, why=("the run shared the machine",))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +62,11 @@ class Measured:
         known = [v for v in values if v is not None and abs(v) < LARGEST]
         return known if len(known) == len(values) else []
 
+    def mean(self, name: str) -> float | None:
+        """Return the mean of a metric over the runs; None where one has no value."""
+        known = self.numbers(name)
+        return math.fsum(known) / len(known) if known else None
+
 
 # runs
 
@@ -77,7 +83,7 @@ def measured(result: Result, folder: Path | None = None, *, traces: bool = True)
         task=str(result.training["task"]),
         init=result.runs[0].init,
         dataset=str(result.training["dataset"]),
-        seeds=tuple(run.seed for run in result.runs),
+        seeds=result.seeds,
         values={name: tuple(values.get(name) for values in found) for name in names},
         metric=asdict(main_metric_of(result)),
         trouble="; ".join(result.troubles),

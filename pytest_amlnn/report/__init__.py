@@ -77,7 +77,7 @@ def summary_of(result: Result, sweep: Sweep) -> dict[str, Any]:
         "size": result.case["size"],
         "dataset": result.training["dataset"],
         "status": sweep.status(result),
-        "seeds": [run.seed for run in result.runs],
+        "seeds": [*result.seeds],
         "metrics": {name: asdict(spread) for name, spread in result.metrics.items()},
         "judged_by": judged_by(result),
         "gate": {"verdict": verdict.name, "limits": [*map(limit_of, verdict.judgements)]},
