@@ -291,9 +291,11 @@ def test_it(case, train): train(replace(case, repeats=1), squares())
 REMOVER = """
 import shutil
 from pathlib import Path
+import pytest
 
-def pytest_runtest_teardown(item):
-    if "two" in item.name:
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
         {action}
 """
 LOSSES = {
