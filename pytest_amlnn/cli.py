@@ -139,6 +139,7 @@ def ab(parsed: argparse.Namespace) -> tuple[int, str]:
     from pytest_amlnn.gates import commits, times
     from pytest_amlnn.gates import compare as comparing
     from pytest_amlnn.gates import side_by_side as sides
+    from pytest_amlnn.report import ci
 
     out = parsed.out or (sides.newest() if parsed.resume else None) or sides.default_out()
     plan = sides.plan_of(parsed.base, parsed.head, parsed.rest)
@@ -153,6 +154,7 @@ def ab(parsed: argparse.Namespace) -> tuple[int, str]:
     timed = times.ratios(runs["base"], runs["head"])
     text = comparing.text_of_sides(found, timed, plan, columns(), encoding_of(sys.stdout))
     say(text, sys.stdout)
+    say(ci.append_summary(f"````text\n{text}\n````"), sys.stderr)
     comparing.save(found, timed, plan, out)
     slower = any(ratio.verdict == times.SLOWER for ratio in timed)
     return (1 if slower else found.status(strict=parsed.strict)), ""
@@ -183,7 +185,7 @@ def say(text: str, stream: TextIO | None) -> None:
 
     Who closed the stream wants no text. Raises DiskError where there is no room for it.
     """
-    if stream is None:
+    if stream is None or not text:
         return
     try:
         print(lines_for_terminal(text, stream.encoding or "utf-8"), file=stream, flush=True)

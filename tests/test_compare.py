@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,6 +79,35 @@ def test_what_is_undecided_fails_where_it_is_strict(base, tmp_path, capsys):
     assert main(["compare", "--strict", str(both), str(base)]) == 3
     assert f"only in {both}: test_small[more]" in capsys.readouterr().out
     assert main(["compare", "--strict", str(base), str(both)]) == 0
+
+
+def test_pairs_that_leave_it_open_say_how_many_would_decide(tmp_path, capsys):
+    """Where pairs say neither that it is worse nor that it is not, it is said how many would;
+    as many of the same kind do."""
+
+    def compared(count):
+        base = [0.7 + 0.1 * (seed % 2) for seed in range(count)]
+        now = [b - 0.06 + 0.02 * (-1) ** (seed // 2) for seed, b in enumerate(base)]
+        before = sweep_of(tmp_path / f"before {count}", base)
+        after = sweep_of(tmp_path / f"after {count}", now)
+        main(["compare", str(before), str(after)])
+        return capsys.readouterr().out
+
+    (found,) = re.findall(
+        r"paired by 4 seeds; (\d+) seeds on both sides would decide", compared(4)
+    )
+    assert "inconclusive" not in compared(int(found))
+
+
+def test_likely_cause_is_told_against_another_sweep(tmp_path, capsys):
+    """What the training shows of the cause is told against a sweep as against a calibration."""
+    plain = epoch_with(1.0)
+    base = sweep_of(tmp_path / "base", GOOD, epochs=(plain,))
+    slower = replace(plain, learning_rate=plain.learning_rate / 10)
+    now = sweep_of(tmp_path / "now", BAD, epochs=(slower,))
+
+    assert main(["compare", str(base), str(now)]) == 1
+    assert "likely cause: 0.1 times the learning rate in the first" in capsys.readouterr().out
 
 
 def test_case_that_did_not_finish_is_worse(base, tmp_path, capsys):

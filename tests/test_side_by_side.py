@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,11 +82,14 @@ def settings(folder: Path) -> dict[str, str]:
     return environment() | {"TMPDIR": str(place), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def ab(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ab(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run amlnn ab in a repository."""
-    command = [*AMLNN, "ab", *arguments]
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, env=settings(folder)
+        [*AMLNN, "ab", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=settings(folder) | variables,
     )
 
 
@@ -99,8 +103,11 @@ def left_behind(folder: Path) -> list[str]:
 @pytest.mark.slow
 def test_a_commit_is_not_worse_than_itself(repository):
     """The same commit on both sides has the same bits; nothing is left behind; the folder has
-    both sides and the comparison, and goes on with what it began with, and nothing else."""
-    found = ab(repository, "HEAD", "HEAD", "--out", "both", *ARGUMENTS)
+    both sides and the comparison, and goes on with what it began with, and nothing else. A step
+    of GitHub Actions has one summary, that of the comparison."""
+    summary = repository.parent / "summary"
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(summary)}
+    found = ab(repository, "HEAD", "HEAD", "--out", "both", *ARGUMENTS, **github)
     plain = json.loads((repository / "both" / "comparison.json").read_text())
 
     assert found.returncode == 0, found.stderr
@@ -111,21 +118,32 @@ def test_a_commit_is_not_worse_than_itself(repository):
     assert [case["verdict"] for case in plain["cases"]] == ["identical"]
     assert [ratio["pairs"] for ratio in plain["seconds_of_step"]] == [2]
     assert left_behind(repository) == []
+    shown = summary.read_text().removeprefix("````text\n").removesuffix("````\n")
+    assert "1 identical" in shown
+    assert found.stdout.rstrip().endswith(shown.rstrip())
 
-    second = ab(repository, "HEAD", "HEAD", "--out", "both", *ARGUMENTS)
-    other = ab(repository, "HEAD", "HEAD", "--out", "both", "--resume", *ARGUMENTS, "-k", "one")
-    assert second.returncode == other.returncode == 2
-    assert "--out both holds a comparison: resume it with --resume" in second.stderr
-    assert "resume it with these" in other.stderr
+
+def test_folder_of_another_comparison_is_refused(repository, monkeypatch):
+    """A folder goes on with the comparison that it began with, if it is to be resumed."""
+    monkeypatch.chdir(repository)
+    plan = side_by_side.plan_of("HEAD", "HEAD", ["--", "test_small.py"])
+    side_by_side.save(plan, Path("both"))
+
+    assert side_by_side.resumed(plan, Path("both"), resume=True) == plan
+    with pytest.raises(commits.SideError, match="holds a comparison: resume it with --resume"):
+        side_by_side.resumed(plan, Path("both"), resume=False)
+    other = side_by_side.plan_of("HEAD", "HEAD", ["--", "test_small.py", "-k", "one"])
+    with pytest.raises(commits.SideError, match="resume it with these"):
+        side_by_side.resumed(other, Path("both"), resume=True)
 
 
 @pytest.mark.slow
 def test_commit_that_learns_less_is_red(repository):
-    """Each side runs its own code: a net that sees nothing is red, paired by seed, and the
-    changed code is named."""
+    """Each side runs its own code: a net that sees nothing is red, and the changed code is
+    named."""
     base = git(repository, "rev-parse", "HEAD")
     commit(repository, "sees nothing", net=BLIND)
-    found = ab(repository, base, "--out", "both", *ARGUMENTS)
+    found = ab(repository, base, "--out", "both", *ONE_PAIR)
 
     assert found.returncode == 1, found.stderr
     assert "regressed" in found.stdout
@@ -248,6 +266,36 @@ def test_tests_that_cannot_be_collected_are_told(repository):
     assert "pytest ended with status 4 on the side base" in found.stderr
     assert "nowhere.py" in found.stderr
     assert left_behind(repository) == []
+
+
+INSTALLED = {
+    "in the top folder": ("", [""]),
+    "in a folder below": ("packages/one", ["packages/one"]),
+    "under a name with a space": ("a%20b", ["a b"]),
+    "as a wheel of a folder below": ("packages/one/dist/one.whl", ["packages/one"]),
+    "as a wheel in the top folder": ("dist/one.whl", [""]),
+    "from elsewhere": ("../elsewhere", []),
+}
+
+
+@pytest.mark.parametrize("place", INSTALLED)
+def test_what_is_installed_from_the_repository_is_found(tmp_path, monkeypatch, place):
+    """Wherever in a repository a project lies that is installed from it, each side installs its
+    own: otherwise both would run the code that is installed."""
+    url, expected = INSTALLED[place]
+    top = tmp_path / "top"
+    for folder in ("packages/one/dist", "a b", "dist"):
+        (top / folder).mkdir(parents=True)
+    for folder in ("", "packages/one"):
+        (top / folder / "pyproject.toml").touch()
+    for wheel in ("packages/one/dist/one.whl", "dist/one.whl"):
+        (top / wheel).touch()
+    texts = [None, "no JSON", "[]", json.dumps({"url": "https://localhost/one.whl"})]
+    texts.append(json.dumps({"url": f"{top.as_uri()}/{url}".rstrip("/")}))
+    found = [SimpleNamespace(read_text=lambda _, text=text: text) for text in texts]
+    monkeypatch.setattr(commits, "distributions", lambda: found)
+
+    assert commits.installed_from(top) == [Path(name) for name in expected]
 
 
 # times

@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pytest_amlnn.gates import bounds
 from pytest_amlnn.gates.bounds import Levels, t_quantile
+from pytest_amlnn.gates.causes import likely
 from pytest_amlnn.gates.comparable import changed
 from pytest_amlnn.gates.judging import held_against
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.measured import Measured, right_of
-from pytest_amlnn.gates.reference import reference_of
+from pytest_amlnn.gates.reference import Reference, reference_of
 from pytest_amlnn.gates.verdict import (
     IDENTICAL,
     INCONCLUSIVE,
+    KEPT,
     NOT_COMPARABLE,
-    PASSED,
-    REGRESSED,
-    SUSPICIOUS,
     Judgement,
+    decided,
 )
 from pytest_amlnn.metrics import Metric, change_that_matters
 
@@ -55,7 +56,13 @@ def judge_against(
     judged = best_of(ours, theirs, mine, base, metric, levels)
     odd = other_bits(ours, theirs)
     fields = changed(theirs.training, ours.training)
-    said = [*judged.why, odd, f"changed: {fields}" if fields else ""]
+    cause = "" if judged.verdict in KEPT else likely(ours, partial(before, theirs))
+    said = [
+        *judged.why,
+        odd,
+        f"changed: {fields}" if fields else "",
+        f"likely cause: {cause}" if cause else "",
+    ]
     return replace(
         judged,
         limit=limit,
@@ -63,6 +70,12 @@ def judge_against(
         why=tuple(words for words in said if words),
         odd=bool(odd),
     )
+
+
+def before(theirs: Measured, name: str) -> Reference | None:
+    """Return what the runs of another sweep say of a metric."""
+    values = theirs.numbers(name)
+    return reference_of([values]) if values else None
 
 
 def best_of(
@@ -126,11 +139,32 @@ def by_pairs(
 ) -> Judgement:
     """Judge by the differences of pairs with the same seed: Student's t."""
     count = len(differences)
-    error = bounds.deviation(differences) / math.sqrt(count)
-    words = f"paired by {count} seeds"
-    return by_error(
-        math.fsum(differences) / count, error, count - 1, mine, base, metric, levels, words
+    away, sd = math.fsum(differences) / count, bounds.deviation(differences)
+    error, words = sd / math.sqrt(count), f"paired by {count} seeds"
+    found = by_error(away, error, count - 1, mine, base, metric, levels, words)
+    needs = None
+    if found.verdict == INCONCLUSIVE:
+        sign = -1.0 if metric.better == "lower" else 1.0
+        least = change_that_matters(metric, math.fsum(base) / len(base))
+        needs = pairs_needed(sign * away, sd, count, least, levels.drop)
+    if needs is None:
+        return found
+    return replace(
+        found, needs_seeds=needs, why=(words, f"{needs} seeds on both sides would decide")
     )
+
+
+def pairs_needed(away: float, sd: float, count: int, least: float, level: float) -> int | None:
+    """Return how many pairs would decide, if they went on as these; None if none do.
+
+    The margin is what these tell, so it falls as they get more, down to the drop that matters.
+    """
+    for more in range(count + 1, bounds.MOST_SEEDS + 1):
+        error = sd / math.sqrt(more)
+        reach = (t_quantile(level, more - 1) + t_quantile(1 - bounds.POWER, more - 1)) * error
+        if away - reach > -max(least, reach) or away + reach < 0:
+            return more
+    return None
 
 
 def by_error(
@@ -152,12 +186,8 @@ def by_error(
     gain = sign * away - t_quantile(levels.gain, freedom) * error
     told = half + t_quantile(1 - bounds.POWER, freedom) * error
     margin = margin_within(told, least, reference)
-    if gain > least:
-        verdict = SUSPICIOUS
-    elif sign * away - half > -margin or (away == 0 and half == 0):
-        verdict = PASSED
-    else:
-        verdict = REGRESSED if sign * away + half < 0 else INCONCLUSIVE
+    low, high = sign * away - half, sign * away + half
+    verdict = decided(low, high, gain, margin=margin, gains=least)
     chances = [
         float(stdtr(freedom, side * sign * away / error)) if error else float(away == 0)
         for side in (1.0, -1.0)

@@ -52,6 +52,10 @@ class Calibration:
         here = self.machines.index(machine) if machine in self.machines else None
         return reference_of(self.runs[metric], here)
 
+    def known(self, metric: str) -> Reference | None:
+        """Return what the runs say of a metric; None where they say nothing."""
+        return self.reference(metric) if self.has(metric) else None
+
     def values(self, metric: str) -> list[float]:
         """Return the values of a metric, of all machines."""
         if metric in self.constants:

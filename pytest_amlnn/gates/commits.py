@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import distributions
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from pytest_amlnn.errors import UserError
 
@@ -105,13 +106,15 @@ def checked_out(commits: Mapping[str, str]) -> Iterator[dict[str, Path]]:
 def environment_of(tree: Path, top: Path) -> dict[str, str]:
     """Return the environment in which a checkout's code is found before any other.
 
-    A project that is installed from this repository is installed anew from the checkout, into
+    Projects that are installed from this repository are installed anew from the checkout, into
     a folder of its own; any other is found where pytest is started.
     """
     places = [tree, *([tree / "src"] if (tree / "src").is_dir() else [])]
-    if is_installed(top):
-        site = tree.with_name(f"{tree.name}-site")
-        install(tree, site)
+    projects = [name for name in installed_from(top) if (tree / name).is_dir()]
+    site = tree.with_name(f"{tree.name}-site")
+    for project in projects:
+        install(tree / project, site)
+    if projects:
         places.insert(0, site)
     before = os.environ.get("PYTHONPATH", "")
     paths = [*map(str, places), *([before] if before else [])]
@@ -119,14 +122,26 @@ def environment_of(tree: Path, top: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def is_installed(top: Path) -> bool:
-    """Return whether a distribution of this environment was installed from a folder."""
-    for found in distributions():
-        text = found.read_text("direct_url.json")
-        with suppress(ValueError):
-            if text and json.loads(text).get("url") == top.as_uri():
-                return True
-    return False
+def installed_from(top: Path) -> list[Path]:
+    """Return the projects of a repository that this environment has, as folders below it.
+
+    A wheel that was built within a project is that project's.
+    """
+    found = set()
+    for one in distributions():
+        text, url = one.read_text("direct_url.json"), ""
+        with suppress(ValueError, AttributeError):
+            url = str(json.loads(text or "{}").get("url", ""))
+        place = Path(unquote(urlsplit(url).path)).resolve()
+        if url.startswith("file:") and place.is_relative_to(top):
+            found.add((place if place.is_dir() else project_of(place, top)).relative_to(top))
+    return sorted(found)
+
+
+def project_of(wheel: Path, top: Path) -> Path:
+    """Return the folder of the project that a wheel was built from, below `top`."""
+    folders = [folder for folder in wheel.parents if folder.is_relative_to(top)]
+    return next((f for f in folders if (f / "pyproject.toml").is_file()), top)
 
 
 def install(tree: Path, site: Path) -> None:

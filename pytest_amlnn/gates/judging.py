@@ -23,6 +23,7 @@ from pytest_amlnn.gates.verdict import (
     REGRESSED,
     SUSPICIOUS,
     Judgement,
+    decided,
 )
 from pytest_amlnn.metrics import COMMON, Metric, change_that_matters
 from pytest_amlnn.result import Result
@@ -136,15 +137,9 @@ def held_against(
     found = bounds.bounds_of(turned, base, levels.drop)
     gain = bounds.least_gain(turned, base, levels.gain)
     low, high = found.low, found.high
-    verdict, needs = INCONCLUSIVE, None
-    if gain is not None and gain > min(least, margin):
-        verdict = SUSPICIOUS
-    elif low is not None and low > -margin:
-        verdict = PASSED
-    elif high is not None and high < 0:
-        verdict = REGRESSED
-    else:
-        needs = bounds.seeds_needed(turned, base, margin, levels.drop)
+    verdict = decided(low, high, gain, margin=margin, gains=min(least, margin))
+    undecided = verdict == INCONCLUSIVE
+    needs = bounds.seeds_needed(turned, base, margin, levels.drop) if undecided else None
     if sign < 0:
         low, high = (None if end is None else -end for end in (high, low))
     return Judgement(

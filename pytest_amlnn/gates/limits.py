@@ -8,7 +8,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -281,7 +281,7 @@ def outside_share(limit: Limit, *, share: bool) -> list[str]:
 
 def at(path: Path, text: str, *keys: str) -> str:
     """Return file and line of nested keys: tomllib keeps no positions, so look for them."""
-    lines = [line.partition("#")[0] for line in text.splitlines()]
+    lines = lines_of(text)
     start = 0
     for count in range(len(keys), 0, -1):  # the heading that names most of them comes first
         found = first_line(lines, 0, keys[:count])
@@ -293,8 +293,17 @@ def at(path: Path, text: str, *keys: str) -> str:
     return f"{path}:{start + 1}"
 
 
+@lru_cache(maxsize=1)  # one file is read at a time, and each of its limits is looked for
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a file without their comments."""
+    return [line.partition("#")[0] for line in text.splitlines()]
+
+
 def first_line(lines: list[str], start: int, keys: tuple[str, ...]) -> int | None:
     """Return the index of the first line that holds all of these keys as whole words."""
     words = [re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])") for key in keys]
-    rest = range(start, len(lines))
-    return next((i for i in rest if all(word.search(lines[i]) for word in words)), None)
+    for i in range(start, len(lines)):
+        line = lines[i]
+        if all(key in line for key in keys) and all(word.search(line) for word in words):
+            return i
+    return None

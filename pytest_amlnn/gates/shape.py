@@ -29,7 +29,7 @@ def with_reasons(found: Judgement, result: Measured, calibration: Calibration) -
     """Say what changed since the reference, and the likely cause."""
     machines = sorted({*result.machines} - {*calibration.machines})
     fields = changed(calibration.training, result.training)
-    cause = causes.likely(result, calibration)
+    cause = causes.likely(result, calibration.known)
     said = (
         f"changed: {fields}" if fields else "",
         f"another machine than the reference's: {machines[0]}" if machines else "",

@@ -120,6 +120,21 @@ class Verdict:
 KEPT = (IDENTICAL, PASSED)
 
 
+def decided(
+    low: float | None, high: float | None, gain: float | None, *, margin: float, gains: float
+) -> str:
+    """Return the verdict that bounds of a difference give; None where nothing bounds it.
+
+    Higher is better. `gain` is what the value is better by at least, `gains` how much of that
+    is too good to be true.
+    """
+    if gain is not None and gain > gains:
+        return SUSPICIOUS
+    if low is not None and (low > -margin or low >= 0):
+        return PASSED
+    return REGRESSED if high is not None and high < 0 else INCONCLUSIVE
+
+
 def verdict_of(
     judgements: Collection[Judgement], *, enforced: bool = True, strict: bool = False
 ) -> Verdict:
