@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 # before torch is loaded: threads that wait sleep, so that two trainings share two cores well
@@ -79,14 +80,18 @@ def _own_leases(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _torch_is_loaded(_own_leases):
-    """Import all that training needs, once.
+    """Import all that training and its reports need, once.
 
-    pytest run inside a test forgets what it imported, and torch cannot be imported twice.
+    pytest run inside a test forgets what it imported, and torch cannot be imported twice. Each
+    such pytest collects garbage as it ends, and need not look through all that is there now.
     """
-    import pytest_amlnn.gates.records  # noqa: F401  # its forms look for their module
+    import pytest_amlnn.gates.records  # its forms look for their module
+    import pytest_amlnn.report.text  # noqa: F401
 
     torch.set_num_threads(1)  # what needs more asks for it
     trained(small_case(epochs=1))
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -56,8 +56,12 @@ def rounds(few: int, many: int, *, quick: int = 1) -> list[Any]:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of processes that tests start: no worker's of pytest-xdist."""
+    """Return the environment of processes that tests start: no worker's of pytest-xdist.
+
+    What they compile is kept: pytest rewrites whole libraries that are its plugins.
+    """
     plain = {name: value for name, value in os.environ.items() if "XDIST" not in name}
+    plain.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**plain, "PYTHONPATH": str(TESTS)}
 
 

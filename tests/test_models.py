@@ -79,8 +79,9 @@ def test_weights_follow_from_the_seed(model):
         net = QUICK[model].training.build(3)
         return next(p for p in net.parameters() if p.ndim > 1).detach()
 
-    assert torch.equal(first_weights(1), first_weights(1))
-    assert not torch.equal(first_weights(1), first_weights(2))
+    weights = first_weights(1)
+    assert torch.equal(first_weights(1), weights)
+    assert not torch.equal(first_weights(2), weights)
 
 
 @pytest.mark.parametrize("side", [1, 2, 4, 7])

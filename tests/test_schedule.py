@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from sweeps import environment, numbers
+from sweeps import numbers
 
 pytest.importorskip("xdist")
 from pytest_amlnn.schedule import CostliestFirst  # noqa: E402
@@ -112,20 +112,17 @@ def test_everything_is_run_once(workers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dist", ["load", "worksteal"])
-def test_eight_sleepers_on_four_workers(tmp_path, dist):
+def test_eight_sleepers_on_four_workers(zygote, tmp_path, dist):
     """8 sleeping cases (3, 3, 6 x 0.2 s) on 4 workers take at most 4.5 s."""
     (tmp_path / "test_sleep.py").write_text(SLEEPERS)
     (tmp_path / "conftest.py").write_text(CLOCK)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-s", "-n", "4", "--dist", dist]
-    command += ["--amlnn-out=out", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
-    collected = max(map(float, re.findall(r"COLLECTED (\S+)", done.stdout)))
-    reported = max(map(float, re.findall(r"REPORT (\S+)", done.stdout)))
+    options = ("-s", "-n", "4", "--dist", dist, "--amlnn-out=out", "-p", "no:cacheprovider")
+    _, text = zygote.pytest(*options, folder=tmp_path, output=tmp_path / "output.txt")
+    collected = max(map(float, re.findall(r"COLLECTED (\S+)", text)))
+    reported = max(map(float, re.findall(r"REPORT (\S+)", text)))
 
-    assert "9 passed" in done.stdout, done.stdout
+    assert "9 passed" in text, text
     assert reported - collected <= 4.5
 
 
@@ -168,7 +165,7 @@ def keys(plain: object, above: str = "") -> set[str]:
 
 
 @pytest.mark.slow
-def test_other_peoples_tests_are_dealt_as_ever(tmp_path):
+def test_other_peoples_tests_are_dealt_as_ever(zygote, tmp_path):
     """Where nothing trains, pytest-xdist deals as it does without this plugin."""
     (tmp_path / "test_plain.py").write_text(
         "import pytest\n"
@@ -176,12 +173,10 @@ def test_other_peoples_tests_are_dealt_as_ever(tmp_path):
         "def test_plain(number, worker_id): print('RAN', number, worker_id)\n"
     )
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "-n", "2", "-rP", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment(), capture_output=True, text=True
-    )
+    options = ("-n", "2", "-rP", "-p", "no:cacheprovider")
+    _, text = zygote.pytest(*options, folder=tmp_path, output=tmp_path / "output.txt")
 
-    assert "8 passed" in done.stdout
-    first = re.findall(r"RAN ([01]) (gw\d)", done.stdout)
+    assert "8 passed" in text
+    first = re.findall(r"RAN ([01]) (gw\d)", text)
     assert len({worker for _, worker in first}) == 1  # neighbours stay together
     assert not (tmp_path / ".amlnn").exists()

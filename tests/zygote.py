@@ -9,6 +9,7 @@ as lines of JSON on stdin, answers go out likewise:
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -18,12 +19,14 @@ import sys
 import tempfile
 import threading
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
 
 def main() -> None:
     """Serve requests until stdin ends."""
+    import hypothesis  # noqa: F401  # its plugin would have pytest rewrite it in each process
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
     import timm  # noqa: F401
@@ -37,6 +40,10 @@ def main() -> None:
     # what torch sets up at first use; with one thread there is no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:
         trained(small_case(build=pictures_net, optimizer="adamw"), place=Path(place))
+    for plugin in entry_points(group="pytest11"):
+        plugin.load()
+    gc.collect()
+    gc.freeze()  # each pytest collects garbage as it ends, and need not look through all this
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         request = json.loads(line)

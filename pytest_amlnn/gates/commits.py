@@ -119,7 +119,7 @@ def environment_of(tree: Path, top: Path) -> dict[str, str]:
     before = os.environ.get("PYTHONPATH", "")
     paths = [*map(str, places), *([before] if before else [])]
     kept = {name: value for name, value in os.environ.items() if name not in OF_CI}
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def installed_from(top: Path) -> list[Path]:
