@@ -11,7 +11,7 @@ from pytest_amlnn.gates import bounds
 from pytest_amlnn.gates.bounds import Levels, t_quantile
 from pytest_amlnn.gates.causes import likely
 from pytest_amlnn.gates.comparable import changed
-from pytest_amlnn.gates.judging import held_against
+from pytest_amlnn.gates.judging import TOO_GOOD, far_off, held_against
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.measured import Measured, right_of
 from pytest_amlnn.gates.reference import Reference, reference_of
@@ -20,6 +20,7 @@ from pytest_amlnn.gates.verdict import (
     INCONCLUSIVE,
     KEPT,
     NOT_COMPARABLE,
+    SUSPICIOUS,
     Judgement,
     decided,
 )
@@ -57,8 +58,11 @@ def judge_against(
     odd = other_bits(ours, theirs)
     fields = changed(theirs.training, ours.training)
     cause = "" if judged.verdict in KEPT else likely(ours, partial(before, theirs))
+    needs = judged.needs_seeds
     said = [
         *judged.why,
+        TOO_GOOD if judged.verdict == SUSPICIOUS else "",
+        f"{needs} seeds on both sides would decide" if needs else "",
         odd,
         f"changed: {fields}" if fields else "",
         f"likely cause: {cause}" if cause else "",
@@ -122,7 +126,7 @@ def two_samples(
     told = bounds.margin_told_by(len(mine), reference, levels.drop)
     margin = margin_within(told, least, reference.mean)
     found = held_against(mine, reference, metric, levels, margin=margin, least=least)
-    return replace(found, why=(f"{len(mine)} runs against {len(base)}", *found.why[1:]))
+    return replace(found, why=(f"{len(mine)} runs against {len(base)}", *far_off(reference)))
 
 
 def margin_within(told: float, least: float, reference: float) -> float:
@@ -142,16 +146,12 @@ def by_pairs(
     away, sd = math.fsum(differences) / count, bounds.deviation(differences)
     error, words = sd / math.sqrt(count), f"paired by {count} seeds"
     found = by_error(away, error, count - 1, mine, base, metric, levels, words)
-    needs = None
-    if found.verdict == INCONCLUSIVE:
-        sign = -1.0 if metric.better == "lower" else 1.0
-        least = change_that_matters(metric, math.fsum(base) / len(base))
-        needs = pairs_needed(sign * away, sd, count, least, levels.drop)
-    if needs is None:
+    if found.verdict != INCONCLUSIVE:
         return found
-    return replace(
-        found, needs_seeds=needs, why=(words, f"{needs} seeds on both sides would decide")
-    )
+    sign = -1.0 if metric.better == "lower" else 1.0
+    least = change_that_matters(metric, math.fsum(base) / len(base))
+    needs = pairs_needed(sign * away, sd, count, least, levels.drop)
+    return replace(found, needs_seeds=needs)
 
 
 def pairs_needed(away: float, sd: float, count: int, least: float, level: float) -> int | None:

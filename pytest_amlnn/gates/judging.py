@@ -74,7 +74,8 @@ def judge_one(
     least = change_that_matters(metric, reference.mean)
     margin = margin_of(limit, reference, least, levels, first)
     held = held_against(numbers, reference, metric, levels, margin=margin, least=least)
-    found = replace(held, limit=limit, value=value)
+    words = (runs_in_words(reference), *said_of(held, reference))
+    found = replace(held, limit=limit, value=value, why=words)
     if calibration is None or limit.metric != calibration.main_metric:
         return found
     return with_shape(found, result, calibration, levels)
@@ -155,27 +156,37 @@ def held_against(
             bounds.chance_of_drop(turned, base) / levels.drop,
             bounds.chance_of_drop([-v for v in turned], base.turned()) / levels.gain,
         ),
-        why=tuple(said_of(reference, verdict, needs)),
     )
 
 
-def said_of(reference: Reference, verdict: str, needs: int | None) -> Iterable[str]:
-    """Say what the reference is, and what would decide."""
-    runs = f"{reference.n} runs, sd {reference.sd:.2g}"
-    if reference.sd_machines:
-        runs += f", {reference.sd_machines:.2g} between machines"
-    yield f"the reference has {runs}"
+TOO_GOOD = (
+    "it is better than chance allows: are test examples in train, or does the net know its"
+    " targets?"
+)
+
+
+def far_off(reference: Reference) -> Iterable[str]:
+    """Say how many runs of a reference failed by themselves, if any."""
     odd = reference.failed + reference.soared
     if odd:
         yield f"{odd} of its runs {'was' if odd == 1 else 'were'} far off by themselves"
-    if verdict == SUSPICIOUS:
-        yield (
-            "it is better than chance allows: are test examples in train, or does the net know"
-            " its targets? If it is meant, calibrate anew"
-        )
-    if verdict == INCONCLUSIVE and needs:
-        yield f"{needs} seeds would decide: --amlnn-max-repeats {needs}"
-    elif verdict == INCONCLUSIVE:
+
+
+def runs_in_words(reference: Reference) -> str:
+    """Say which runs are behind a reference."""
+    runs = f"the reference has {reference.n} runs, sd {reference.sd:.2g}"
+    between = f", {reference.sd_machines:.2g} between machines"
+    return runs + (between if reference.sd_machines else "")
+
+
+def said_of(found: Judgement, reference: Reference) -> Iterable[str]:
+    """Say what of a reference is odd, what a verdict means, and what would decide it."""
+    yield from far_off(reference)
+    if found.verdict == SUSPICIOUS:
+        yield f"{TOO_GOOD} If it is meant, calibrate anew"
+    if found.verdict == INCONCLUSIVE and found.needs_seeds:
+        yield f"{found.needs_seeds} seeds would decide: --amlnn-max-repeats {found.needs_seeds}"
+    elif found.verdict == INCONCLUSIVE:
         yield "more seeds would not decide: calibrate with more runs, or allow a larger margin"
 
 
