@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -123,41 +124,43 @@ def compare(parsed: argparse.Namespace) -> tuple[int, str]:
 def calibrate(parsed: argparse.Namespace) -> tuple[int, str]:
     """Write limits into a file, or print them; say on stderr what they are."""
     from pytest_amlnn.gates import calibrate as calibrating
+    from pytest_amlnn.gates import limits_file
 
     profile, found = calibrating.calibrate(parsed.folders, parsed.metric)
     if parsed.out is None:
-        say(calibrating.text_of(profile, found), sys.stdout)
+        say(limits_file.text_of(profile, found), sys.stdout)
         said = [line for one in found for line in one.words]
     else:
-        said = calibrating.write(parsed.out, profile, found)
+        said = limits_file.write(parsed.out, profile, found)
     say("\n".join(said), sys.stderr)
     return 0, ""
 
 
 def ab(parsed: argparse.Namespace) -> tuple[int, str]:
     """Train two commits in turns, and print how they stand against each other."""
-    from pytest_amlnn.gates import commits, times
-    from pytest_amlnn.gates import compare as comparing
-    from pytest_amlnn.gates import side_by_side as sides
+    from pytest_amlnn.gates import commits, compare, sides, times
+    from pytest_amlnn.gates import side_by_side as turns
     from pytest_amlnn.report import ci
 
-    out = parsed.out or (sides.newest() if parsed.resume else None) or sides.default_out()
-    plan = sides.plan_of(parsed.base, parsed.head, parsed.rest)
+    out = parsed.out or (turns.newest() if parsed.resume else None) or turns.default_out()
+    plan = turns.plan_of(parsed.base, parsed.head, parsed.rest)
     say("\n".join(f"note: {note}" for note in commits.notes(plan.base, plan.head)), sys.stderr)
     try:
-        with sides.ended_like_an_interrupt():
-            sides.train(plan, out, resume=parsed.resume)
+        with turns.ended_like_an_interrupt():
+            turns.train(plan, out, resume=parsed.resume)
     except KeyboardInterrupt:
-        return INTERRUPTED, f"interrupted; resume with the same words, and --resume --out {out}"
-    found = comparing.compare_sides(out / "base", out / "head")
-    runs = sides.records(out)
-    timed = times.ratios(runs["base"], runs["head"])
-    text = comparing.text_of_sides(found, timed, plan, columns(), encoding_of(sys.stdout))
+        place = shlex.quote(str(out))
+        return INTERRUPTED, f"interrupted; go on with --resume --out {place}, before the --"
+    found = sides.compare_sides(out, plan)
+    text = sides.text_of_sides(found, plan, columns(), encoding_of(sys.stdout))
     say(text, sys.stdout)
     say(ci.append_summary(f"````text\n{text}\n````"), sys.stderr)
-    comparing.save(found, timed, plan, out)
-    slower = any(ratio.verdict == times.SLOWER for ratio in timed)
-    return (1 if slower else found.status(strict=parsed.strict)), ""
+    sides.save(found, plan, out)
+    status = found.compared.status(strict=parsed.strict)
+    if times.slower(found.times):
+        return compare.WORSE, ""
+    open_ = parsed.strict and (times.undecided(found.times) or found.notes)
+    return (compare.OPEN if open_ and status == compare.DECIDED else status), ""
 
 
 def columns() -> int:

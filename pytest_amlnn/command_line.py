@@ -111,9 +111,12 @@ def value_of(option: Option, config: pytest.Config) -> Any:
     """Return an option's value, of a path with the folder that it counts from in front.
 
     That is the folder of pytest.ini for what stands there, else the one that pytest was
-    started in.
+    started in. Raises OptionError for a gate that is named by an empty text.
     """
     given, here = config.getoption(option.key), config.invocation_params.dir
+    if given == "" and option.name in ("gates", "baseline"):
+        # a variable of a CI job that is not set would switch the gate off
+        raise OptionError(f"--amlnn-{option.name} is empty: name a file, or leave it out")
     if not given:
         given, here = config.getini(option.key), ini_folder(config)
     elif not on_command_line(option, config):  # in `addopts`

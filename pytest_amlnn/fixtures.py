@@ -17,7 +17,7 @@ from pytest_amlnn.escapes import lines_for_terminal
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.planning import add_seeds, add_to_plan
 from pytest_amlnn.result import FINISHED, Result, Run
-from pytest_amlnn.session import VERDICT, session_of
+from pytest_amlnn.session import CASE, VERDICT, session_of
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +90,7 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         means = {name: spread.mean for name, spread in result.metrics.items()}
         benchmark.extra_info |= means
         known = [(name, mean) for name, mean in means.items() if mean is not None]
-        item.user_properties += known  # for --junitxml
+        item.user_properties += [(CASE, item.name), *known]  # for --junitxml, too
         if result.status != FINISHED:
             forget_times(benchmark)
             raise failure("\n".join(result.troubles))
@@ -152,8 +152,10 @@ def train_until_decided(item: pytest.Item, job: Job, runs: tuple[Run, ...]) -> t
     gate = session_of(item.config).gate or Gate()
     for count in gate.looks(len(job.seeds))[1:]:
         result = Result(id=job.id, runs=runs)
-        if result.status != FINISHED or judge_result(result, gate).name != INCONCLUSIVE:
-            break
+        verdict = judge_result(result, gate)
+        doubts = [j for j in verdict.judgements if j.verdict == verdict.name == INCONCLUSIVE]
+        if result.status != FINISHED or not any(doubt.needs_seeds for doubt in doubts):
+            break  # it is decided, or seeds do not decide it
         further = tuple(range(runs[-1].seed + 1, job.seeds[0] + count))
         add_seeds(item, further)
         runs += tuple(compute(item, replace(job, seeds=further)))

@@ -43,6 +43,11 @@ class Metric:
     matters: float | None = None
     """The change that matters; none named: a point of a share, a fiftieth of anything else."""
 
+    @property
+    def of_clock(self) -> bool:
+        """Whether it depends on what else the machine does: all of it but memory."""
+        return self.of_machine and self.unit != "bytes"
+
     def __post_init__(self) -> None:
         """Refuse what no report can show."""
         check_fields(self, f"metric {self.name}", BOUNDS)

@@ -41,7 +41,8 @@ class Epoch:
     """Mean over the steps, before clipping."""
     steps: int
     seconds: Mapping[str, float]
-    """By part: `train`, `evaluate`."""
+    """By part: `train`, `evaluate`; and `processor`, those that processors worked on training,
+    all threads together: what else runs on a machine lengthens them little."""
 
 
 PREFIXES = {"train": "train_", "validation": "val_"}

@@ -68,13 +68,13 @@ class Reported:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the verdict of an item that passed."""
-        said = dict(report.user_properties).get(VERDICT)
-        if report.when == "call" and report.passed and said is not None:
-            self.session.passed.add(report.nodeid.rpartition("::")[2].partition("@")[0])
+        said = dict(report.user_properties)
+        if report.when == "call" and report.passed and CASE in said:
+            self.session.passed.add(str(said[CASE]))
 
 
-VERDICT = "amlnn_verdict"
-"""Property of an item: what its gate said."""
+VERDICT, CASE = "amlnn_verdict", "amlnn_case"
+"""Properties of an item: what its gate said, and of which case."""
 KEY = pytest.StashKey[Session]()
 
 

@@ -147,3 +147,9 @@ def chance_of_so_low(differences: Sequence[float]) -> float:
     if variance == 0:
         return 0.0 if mean < 0 else 1.0
     return float(stdtr(count - 1, mean / math.sqrt(variance / count)))
+
+
+def deviation(values: Sequence[float]) -> float:
+    """Return the sample standard deviation of two values or more."""
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

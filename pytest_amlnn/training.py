@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
+from time import process_time
 
 import torch
 
@@ -108,11 +109,14 @@ def train_all(
             spent = [one.state.spent for one in going]
             with clock.part("train", *spent), explained("training", going[0].given):
                 steps = [Steps(s.state, s.training, recipe, s.run.seed) for s in going]
+                before = process_time()
                 trained = train_epoch(steps, task, recipe, progress)
+                busy = (process_time() - before) / len(going)
             with clock.part("evaluate", *spent):
                 validated = validate(going, case)
             for setup, learned, scored in zip(going, trained, validated, strict=True):
-                setup.state.epochs.append(epoch_of(setup.state, learned, scored, recipe))
+                epoch = epoch_of(setup.state, learned, scored, recipe, busy)
+                setup.state.epochs.append(epoch)
                 progress.epoch(setup.run.seed, setup.state.epochs)
                 with clock.part("checkpoint", setup.state.spent):
                     keep(setup, recipe, device)
@@ -170,8 +174,13 @@ def initial_run(
 # after each epoch
 
 
-def epoch_of(state: State, trained: Trained, scored: Scored, recipe: Recipe) -> Epoch:
-    """Put together what is recorded of the epoch that is over."""
+def epoch_of(
+    state: State, trained: Trained, scored: Scored, recipe: Recipe, busy: float
+) -> Epoch:
+    """Put together what is recorded of the epoch that is over.
+
+    `busy` are the seconds that processors worked on its training.
+    """
     spent = {
         part: state.spent.parts[part] - math.fsum(epoch.seconds[part] for epoch in state.epochs)
         for part in ("train", "evaluate")
@@ -185,7 +194,7 @@ def epoch_of(state: State, trained: Trained, scored: Scored, recipe: Recipe) -> 
         learning_rate=rate(recipe, (number - 0.5 / trained.steps) / recipe.epochs),
         gradient_norm=trained.gradient_norm,
         steps=trained.steps,
-        seconds=spent,
+        seconds={**spent, "processor": busy},
     )
 
 

@@ -159,6 +159,29 @@ def test_baseline_that_nothing_can_be_compared_with(run, benchmarks, base, spoil
     assert not (benchmarks.path / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["baseline", "gates"])
+def test_path_that_is_empty_is_a_usage_error(run, benchmarks, name):
+    """A variable that is not set switches no gate off."""
+    suite(benchmarks)
+
+    assert run(f"--amlnn-{name}=").ret == EXIT_USAGE
+
+
+def test_case_whose_test_asks_for_no_gate_is_red(run, benchmarks, base):
+    """What the report calls regressed makes pytest end with 1, also where a test trains and
+    does not ask for the fixture `gate`."""
+    suite(benchmarks, changes=", build=blind")
+    head = (benchmarks.path / "test_small.py").read_text().partition("def test_small")[0]
+    benchmarks.makepyfile(
+        test_small=f"{head}def test_small(case, train):\n    train(case, squares())\n"
+    )
+    result = run("--amlnn-baseline=base")
+
+    result.assert_outcomes(passed=1)
+    assert result.ret == EXIT_FAILED
+    result.stdout.fnmatch_lines(["*limits not kept*", "*regressed*", "*no test failed for it*"])
+
+
 # calibrated limits, and more seeds
 
 

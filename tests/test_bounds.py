@@ -14,10 +14,13 @@ from pytest_amlnn.gates.bounds import (
     FAMILY,
     bounds_of,
     chance_of_drop,
+    chance_of_gain,
+    fewest_seeds,
     least_gain,
     levels,
     lower_bound,
     margin_told_by,
+    one_sided,
     seeds_needed,
     typical,
     upper_bound,
@@ -74,11 +77,34 @@ def test_machines_that_differ_widen_the_error():
     assert here.freedom == 18  # both machines say how seeds vary
 
 
-def test_machines_that_do_not_differ_are_one():
-    """Machines whose means differ no more than seeds do have no spread of their own."""
-    found = reference_of([typical(10, 0.7, 0.02), typical(10, 0.701, 0.02)])
+@pytest.mark.parametrize("machines", [2, 3, 4])
+@pytest.mark.parametrize("apart", [0.0, 0.02, 0.06])
+def test_unknown_machine_is_seldom_called_worse(machines, apart):
+    """However much machines differ, one more of their kind is below the bound no more often
+    than the level says: that is known from as many means as there are machines."""
+    rng = np.random.default_rng(machines)
 
-    assert found.sd_machines == 0.0
+    def below() -> bool:
+        means = rng.normal(0.7, apart, machines + 1) if apart else [0.7] * (machines + 1)
+        *known, new = (rng.normal(mean, 0.02, 20) for mean in means)
+        reference = reference_of([[*values] for values in known])
+        away = float(np.mean(new[:8])) - reference.mean
+        return one_sided(away, reference.error(8), reference.freedom) < 0.01
+
+    assert sum(below() for _ in range(1000)) <= 20
+
+
+def test_more_seeds_are_asked_for_than_can_all_fail():
+    """Where all seeds may have failed by themselves, as far as the reference tells, no drop of
+    theirs is a regression; from the number that is named on, a large one is."""
+    for count in (8, 20, 40):
+        reference = reference_of([typical(count, 0.7, 0.02)])
+        level = levels(24).drop
+        fewest = fewest_seeds(reference, level)
+
+        assert upper_bound([0.1] * (fewest - 1), reference, level) is None
+        assert upper_bound([0.1] * fewest, reference, level) < -0.4
+    assert fewest_seeds(reference_of([typical(20, 0.7, 0.02)]), levels(24).drop) == 3
 
 
 # bounds
@@ -129,12 +155,22 @@ def test_bound_is_where_the_chance_is_the_level(values):
 
 
 @given(NUMBERS)
-def test_gain_is_a_drop_of_the_values_turned(values):
-    """What is better by at least so much is, with the sign changed, worse by as much."""
+def test_gain_is_where_its_chance_is_the_level(values):
+    """What is better by at least so much would be seen with the chance of the level, if it were
+    no better than that."""
     gain = least_gain(values, REFERENCE, LEVEL)
-    turned = upper_bound([-v for v in values], REFERENCE.turned(), LEVEL)
+    lower = [value - gain for value in values]
 
-    assert gain == (None if turned is None else -turned)
+    assert chance_of_gain(lower, REFERENCE) == pytest.approx(LEVEL, rel=1e-3)
+
+
+def test_one_run_can_be_too_good():
+    """Nets fail by themselves, and are never far better by themselves: one run far above its
+    reference says that something is wrong, unless the reference holds such runs."""
+    lucky = reference_of([[*typical(20, 0.7, 0.02), 0.95]])
+
+    assert least_gain([0.86], REFERENCE, levels(24).gain) > 0.05
+    assert least_gain([0.95], lucky, levels(24).gain) is None
 
 
 def test_one_seed_at_chance_proves_nothing():

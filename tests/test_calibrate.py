@@ -68,6 +68,92 @@ def test_bounds_by_hand_stay(folder, tmp_path, capsys):
     assert "before: test_accuracy was 0.7, is 0.6" in said
 
 
+def by_hand(tmp_path, folder, text: bytes, name: str = "gates.toml") -> bytes:
+    """Give a file of limits that is there, calibrated."""
+    file = tmp_path / name
+    file.write_bytes(text)
+    assert main(["calibrate", str(folder), "--out", str(file)]) == 0
+    return file.read_bytes()
+
+
+CASE_BY_HAND = f'[quick."{ID}"]\n'
+
+
+def test_references_by_hand_stay(folder, tmp_path, capsys):
+    """Bounds, references and counts that somebody wrote stay; what disagrees is told."""
+    text = CASE_BY_HAND + (
+        "test_accuracy = { exactly = 0.8 }\n"
+        "test_loss = { reference = 4, margin = 1, sd = 1, n = 20 }\n"
+        "parameters = { exactly = 7 }\n"
+    )
+    case = tomllib.loads(by_hand(tmp_path, folder, text.encode()).decode())["quick"][ID]
+
+    assert case["test_accuracy"]["exactly"] == 0.8
+    assert case["test_loss"]["reference"] == 4
+    assert case["parameters"] == {"exactly": 7}
+    assert "parameters stays exactly 7, as somebody wrote" in capsys.readouterr().err
+
+
+def test_reference_of_runs_that_are_gone_is_taken_out(folder, tmp_path, capsys):
+    """Calibrated anew without a metric, its old reference is gone, and it is said so."""
+    file = tmp_path / "gates.toml"
+    main(["calibrate", str(folder), "--metric", "test_loss", "--out", str(file)])
+    main(["calibrate", str(folder), "--out", str(file)])
+
+    assert "test_loss" not in {limit.metric for limit in load(file, "quick").limits}
+    assert "test_loss: its reference is gone: --metric test_loss" in capsys.readouterr().err
+
+
+def test_file_stays_what_it_is(folder, tmp_path):
+    """Line ends, the mark at the beginning, the file's mode and a link to it stay."""
+    marked = by_hand(tmp_path, folder, b"\xef\xbb\xbf# mine\r\n", "marked.toml")
+    (tmp_path / "real.toml").write_text("# mine\n")
+    (tmp_path / "real.toml").chmod(0o640)
+    (tmp_path / "link.toml").symlink_to("real.toml")
+    main(["calibrate", str(folder), "--out", str(tmp_path / "link.toml")])
+
+    assert marked.startswith(b"\xef\xbb\xbf# mine\r\n")
+    assert b"\n" not in marked.replace(b"\r\n", b"")
+    assert (tmp_path / "link.toml").is_symlink()
+    assert (tmp_path / "real.toml").stat().st_mode & 0o777 == 0o640
+    assert load(tmp_path / "real.toml", "quick").limits
+
+
+def test_edited_reference_is_mended(folder, tmp_path):
+    """Calibrating anew is the remedy for a reference that its runs do not have."""
+    file = tmp_path / "gates.toml"
+    main(["calibrate", str(folder), "--out", str(file)])
+    text = file.read_text()
+    edited = text.replace("reference = 0.7,", "reference = 0.71,")
+
+    assert by_hand(tmp_path, folder, edited.encode()).decode() == text != edited
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (".", "is no file of limits"),
+        ("a" * 300, "cannot be written"),
+        ("dotted.toml", 'write each case as a table of its own, [quick."CASE"]'),
+        ("bounds.toml", "mend the bounds by hand"),
+    ],
+)
+def test_file_that_cannot_be_updated_is_told(folder, tmp_path, capsys, place, words):
+    """What is no file, or has a form or bounds that the limits do not fit, is told in words,
+    and left as it is."""
+    texts = {
+        "dotted.toml": f'[quick]\n"{ID}".test_accuracy.at_least = 0.3\n',
+        "bounds.toml": f"{CASE_BY_HAND}parameters = {{ at_most = 500 }}\n",
+    }
+    file = tmp_path / place
+    if place in texts:
+        file.write_text(texts[place])
+
+    assert main(["calibrate", str(folder), "--out", str(file)]) == 1
+    assert words in capsys.readouterr().err
+    assert place not in texts or file.read_text() == texts[place]
+
+
 def test_limits_are_printed_where_no_file_is_named(folder, capsys):
     """Without --out the text of the file goes to stdout, and nothing else does."""
     main(["calibrate", str(folder)])
@@ -83,7 +169,7 @@ def test_margin_is_the_drop_that_matters_where_seeds_tell_more(tmp_path, capsys)
     read = capsys.readouterr()
 
     assert tomllib.loads(read.out)["quick"][ID]["test_accuracy"]["margin"] == 0.01
-    assert "told_by" not in tomllib.loads(read.out)["quick"][ID]["test_accuracy"]
+    assert "the drop of 0.01 that matters" in read.err
     assert "margin 0.01: the drop of 0.01 that matters" in read.err
 
 
@@ -120,13 +206,19 @@ def other_training():
 
 
 REFUSED = {
-    "too few": (lambda: reference_runs(2), "2 runs are too few; train at least 3 seeds"),
-    "two trainings": (other_training, "are of two trainings: training.model was another"),
+    "too few": (lambda: reference_runs(2), "2 runs are too few; train at least 3 seeds", 2),
+    "a seed that has no run": (
+        lambda: reference_runs(2),
+        "no run ended with seed 2: go on with --amlnn-resume",
+        3,
+    ),
+    "two trainings": (other_training, "are of two trainings: training.model was another", 3),
     "unfinished": (
         lambda: [*reference_runs(3), small_run(ID, 9, status="diverged", reason="too fast")],
         "seed 9: diverged: too fast",
+        3,
     ),
-    "nothing": (list, "no run has ended"),
+    "nothing": (list, "no run has ended", 0),
 }
 
 
@@ -134,8 +226,8 @@ REFUSED = {
 def test_runs_that_give_no_limit_are_refused(kind, tmp_path, capsys):
     """Runs that are too few, of two trainings, or did not finish are refused in words, and no
     file is written."""
-    make, words = REFUSED[kind]
-    folder = sweep(tmp_path / "runs", make(), seeds=range(3))
+    make, words, seeds = REFUSED[kind]
+    folder = sweep(tmp_path / "runs", make(), seeds=range(seeds))
     file = tmp_path / "gates.toml"
 
     assert main(["calibrate", str(folder), "--out", str(file)]) == 1

@@ -46,8 +46,8 @@ SIDES = {
 }
 
 
-OF_BITS = {"the same bits", "other data"}
-"""A summary says nothing of bits and digests."""
+OF_BITS = {"the same bits"}
+"""A summary says nothing of bits."""
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,49 @@ def test_likely_cause_is_told_against_another_sweep(tmp_path, capsys):
 
     assert main(["compare", str(base), str(now)]) == 1
     assert "likely cause: 0.1 times the learning rate in the first" in capsys.readouterr().out
+
+
+def test_pairs_that_agree_by_rounding_are_no_proof(tmp_path, capsys):
+    """Accuracies lie on a grid: two pairs with the same difference say nothing of how much
+    pairs differ."""
+    base = sweep_of(tmp_path / "base", [0.68, 0.66])
+    now = sweep_of(tmp_path / "now", [0.66, 0.64])
+
+    assert main(["compare", str(base), str(now)]) == 0
+    assert "inconclusive" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["folder", "summary"])
+def test_runs_are_compared_with_a_single_one(form, tmp_path, capsys):
+    """A baseline of one run decides as well, once several seeds stand against it."""
+    base = sweep_of(tmp_path / "base", [0.7])
+    place = base if form == "folder" else base / "summary.json"
+    same = sweep_of(tmp_path / "same", typical(4, 0.7, 0.02), first=1)
+    worse = sweep_of(tmp_path / "worse", typical(4, 0.2, 0.02), first=1)
+
+    assert main(["compare", str(place), str(same)]) == 0
+    assert main(["compare", str(place), str(worse)]) == 1
+    assert "4 runs against one" in capsys.readouterr().out
+
+
+def test_case_that_did_not_finish_before_is_not_comparable(base, tmp_path, capsys):
+    """What went wrong in the sweep that others are compared with is told, and counted."""
+    runs = [*runs_with(GOOD[:7]), small_run(ID, 7, status="diverged", reason="too fast")]
+    runs += runs_with(GOOD, id="test_small[more]")
+    before = sweep(tmp_path / "before", runs, seeds=range(8))
+    now = sweep_of(tmp_path / "now", GOOD)
+
+    assert main(["compare", "--strict", str(before), str(now)]) == 3
+    assert "seed 7: diverged: too fast" in capsys.readouterr().out
+
+
+def test_summary_knows_its_data(tmp_path, capsys):
+    """A summary.json has the digest of each run's data: other data are not comparable."""
+    base = sweep_of(tmp_path / "base", GOOD) / "summary.json"
+    now = sweep_of(tmp_path / "now", BAD, data={"digest": "1" * 64}) / "summary.json"
+
+    assert main(["compare", str(base), str(now)]) == 0
+    assert "not comparable" in capsys.readouterr().out
 
 
 def test_case_that_did_not_finish_is_worse(base, tmp_path, capsys):

@@ -10,16 +10,29 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from small_sweeps import epoch_with, runs_with
+from small_runs import sweep
+from small_sweeps import ID, epoch_with, runs_with
 from sweeps import QUICKLY, environment
 
-from pytest_amlnn.gates import commits, side_by_side
-from pytest_amlnn.gates.times import ALIKE, FASTER, SLOWER, ratio_of, ratios
+from pytest_amlnn.gates import commits, side_by_side, sides
+from pytest_amlnn.gates.times import (
+    ALIKE,
+    FASTER,
+    PROCESSOR,
+    SLOWER,
+    WALL,
+    ratio_of,
+    ratios,
+    slower,
+    undecided,
+)
+from pytest_amlnn.gates.verdict import INCONCLUSIVE
 
 SUITE = '''
 import pytest
@@ -116,7 +129,8 @@ def test_a_commit_is_not_worse_than_itself(repository):
     turns = re.findall(r"turn \d of 4: (\w+) \w+, seed (\d)", found.stdout)
     assert turns == [("base", "0"), ("head", "0"), ("head", "1"), ("base", "1")]
     assert [case["verdict"] for case in plain["cases"]] == ["identical"]
-    assert [ratio["pairs"] for ratio in plain["seconds_of_step"]] == [2]
+    clocks = [(ratio["by"], ratio["pairs"]) for ratio in plain["seconds_of_step"]]
+    assert clocks == [("wall", 2), ("processor", 2)]
     assert left_behind(repository) == []
     shown = summary.read_text().removeprefix("````text\n").removesuffix("````\n")
     assert "1 identical" in shown
@@ -268,6 +282,102 @@ def test_tests_that_cannot_be_collected_are_told(repository):
     assert left_behind(repository) == []
 
 
+# what is said of both sides
+
+
+def comparison(folder: Path, base=(), head=(), *, failed=(), skip=None) -> tuple[Path, object]:
+    """Write what two sides left: runs, and by seed the tests that failed on the head."""
+    for side, runs in (("base", base), ("head", head)):
+        sweep(folder / side, runs, seeds=range(4), skipped=skip if side == "head" else None)
+        (folder / f"{side}.log").write_text("what pytest said")
+    (folder / "turns").mkdir()
+    for seed, name in failed:
+        side_by_side.outcomes_of(folder, "head", seed).write_text(
+            f"<testsuites><testcase name='{name}'>"
+            "<failure message='export is broken&#10;at'/></testcase></testsuites>"
+        )
+    plan = side_by_side.Plan(base="0" * 40, head="1" * 40, arguments=(), seed=0, pairs=4)
+    return folder, plan
+
+
+GOOD = [0.7, 0.71, 0.69, 0.7]
+
+
+def test_base_that_trained_nothing_compares_nothing(tmp_path):
+    """A comparison without a run on the side of the base is no comparison that was passed."""
+    folder, plan = comparison(tmp_path, head=runs_with(GOOD))
+
+    with pytest.raises(commits.SideError, match="no case was trained on the side of the base"):
+        sides.compare_sides(folder, plan)
+
+
+def test_pairs_that_are_there_are_compared(tmp_path):
+    """A run that the base lacks, or that did not finish there, leaves its pair out, and is
+    told; a run that the head lacks is worse."""
+    broken = replace(runs_with([0.7], first=1)[0], status="diverged", reason="too fast")
+    base = [runs_with([0.7])[0], broken, *runs_with([0.69, 0.7], first=2)]
+    folder, plan = comparison(tmp_path / "a", base, runs_with([0.3] * 4))
+    found = sides.compare_sides(folder, plan)
+
+    assert [one.verdict for one in found.compared.judgements] == ["regressed"]
+    assert found.notes == (f"{ID}, seed 1: left out: the base diverged: too fast",)
+
+    folder, plan = comparison(
+        tmp_path / "b", runs_with(GOOD), runs_with(GOOD[:3]), failed=[(3, ID)]
+    )
+    (worse,) = sides.compare_sides(folder, plan).compared.judgements
+    assert worse.verdict == "regressed"
+    assert worse.why == ("no run ended with seed 3; export is broken",)
+
+
+def test_tests_that_fail_on_the_head_alone_are_red(tmp_path):
+    """A test that fails once its net is trained breaks the head, whatever its accuracy."""
+    folder, plan = comparison(tmp_path, runs_with(GOOD), runs_with(GOOD), failed=[(0, ID)])
+    found = sides.compare_sides(folder, plan).compared
+
+    assert [one.verdict for one in found.judgements] == ["identical", "regressed"]
+    assert "fails on the side of the head: export is broken" in str(found.judgements[1])
+    assert found.status(strict=False) == 1
+
+
+@pytest.mark.parametrize(
+    ("skip", "verdict", "words"),
+    [
+        ({"test_small[two]": "no GPU"}, "not comparable", "the head skips it: no GPU"),
+        (None, "regressed", "the head has no such case, or no run of it"),
+    ],
+)
+def test_case_that_the_head_did_not_train_is_told(tmp_path, skip, verdict, words):
+    """What the head skips is not comparable, what it no longer has is worse."""
+    base = [*runs_with(GOOD), *runs_with(GOOD, id="test_small[two]")]
+    folder, plan = comparison(tmp_path, base, runs_with(GOOD), skip=skip)
+    found = sides.compare_sides(folder, plan).compared.judgements[-1]
+
+    assert (found.limit.case, found.verdict, found.why) == (
+        "test_small[two]",
+        verdict,
+        (words,),
+    )
+
+
+def test_places_in_the_working_tree_are_on_neither_side(repository, monkeypatch):
+    """An argument that names a place in the working tree is refused, and a folder of it on
+    PYTHONPATH is that of each checkout: else both sides would run what is there."""
+    monkeypatch.chdir(repository)
+    top = commits.top_folder()
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(top / "lib"), "/elsewhere"]))
+    found = commits.environment_of(repository.parent / "tree", top)["PYTHONPATH"]
+
+    assert found.split(os.pathsep)[1:] == [
+        str(repository.parent / "tree" / "lib"),
+        "/elsewhere",
+    ]
+    with pytest.raises(commits.SideError, match="names a place in the working tree"):
+        side_by_side.plan_of("HEAD", "HEAD", [str(top / "test_small.py")])
+
+
+# where code is found
+
 INSTALLED = {
     "in the top folder": ("", [""]),
     "in a folder below": ("packages/one", ["packages/one"]),
@@ -306,7 +416,7 @@ def timed(seconds: list[float], side: str) -> dict[tuple[str, int], object]:
     runs = [
         runs_with([0.7], first=seed, epochs=(epoch_with(seconds={"train": 2 * s}, steps=2),))[0]
         for seed, s in enumerate(seconds)
-    ]
+    ]  # no seconds of a processor, as before they were recorded
     return {(run.id, run.seed): run for run in runs}
 
 
@@ -326,15 +436,47 @@ def test_one_pair_has_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("factor", "verdict"), [(1.0, ALIKE), (1.03, ALIKE), (1.2, SLOWER), (0.8, FASTER)]
+    ("factor", "spread", "verdict"),
+    [
+        (1.0, 0.03, ALIKE),
+        (1.2, 0.09, SLOWER),
+        (0.8, 0.09, FASTER),
+        (1.0, 0.2, INCONCLUSIVE),
+        (1.2, 0.3, INCONCLUSIVE),
+    ],
 )
-def test_slow_down_that_matters_is_found(factor, verdict):
+def test_slow_down_that_matters_is_found(factor, spread, verdict):
     """A fifth is found in nearly all of many comparisons of ten pairs that differ by a tenth by
-    chance, and no change is taken for one in nearly none."""
+    chance; where pairs differ by more, it is said that they do not tell."""
     rng = np.random.default_rng(0)
     found = [
-        ratio_of("x", [*rng.normal(math.log(factor), 0.09, 10)], 0.01).verdict
+        ratio_of("x", WALL, [*rng.normal(math.log(factor), spread, 10)], 0.01).verdict
         for _ in range(200)
     ]
 
-    assert found.count(verdict) >= 180
+    assert found.count(verdict) >= 170
+
+
+def test_clock_of_the_processor_is_the_least_of_the_epochs():
+    """What else runs on the machine adds to an epoch's seconds: the least of them is taken.
+    A case is undecided only where neither clock tells."""
+
+    def sides(factor: float) -> dict[tuple[str, int], object]:
+        found = {}
+        for seed in range(6):
+            work = [0.1 * factor, 0.1 * factor * (1.5 + seed)]
+            epochs = tuple(
+                epoch_with(seconds={"train": 9.0 ** (seed % 2), "processor": w}, steps=2)
+                for w in work
+            )
+            (run,) = runs_with([0.7], first=seed, epochs=epochs, environment={"device": "cpu"})
+            found[run.id, run.seed] = run
+        return found
+
+    wall, processor = ratios(sides(1.0), sides(1.2))
+    assert (wall.by, wall.verdict) == (WALL, ALIKE)
+    assert (processor.by, processor.verdict) == (PROCESSOR, SLOWER)
+    assert processor.mean == pytest.approx(1.2)
+    assert slower([wall, processor])
+    assert not undecided([replace(wall, verdict=INCONCLUSIVE), processor])
+    assert undecided([replace(wall, verdict=INCONCLUSIVE)])

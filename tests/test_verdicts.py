@@ -226,7 +226,8 @@ def test_times_are_not_compared_with_the_past():
 
 
 def test_memory_is_compared_on_the_same_machine():
-    """Memory has a margin of a tenth, on machines of the class that it was calibrated on."""
+    """Memory has a margin of a tenth, on machines of the class that it was calibrated on,
+    whatever else ran there; less of it is no wonder."""
     size = {"metrics": {"peak_memory_bytes": 100e6}}
     gate = gate_from(reference_runs(**size), ["peak_memory_bytes"])
 
@@ -238,13 +239,14 @@ def test_memory_is_compared_on_the_same_machine():
 
     assert memory(105e6).verdict == "passed"
     assert memory(150e6).verdict == "regressed"
-    assert memory(150e6, contended=True).verdict == "not comparable"
+    assert memory(150e6, contended=True).verdict == "regressed"
+    assert memory(50e6).verdict == "passed"
     elsewhere = memory(150e6, environment={**MACHINE, "processor": "Another"})
     assert elsewhere.verdict == "not comparable"
 
 
 def test_accuracy_of_contended_runs_is_judged():
-    """What else ran on the machine changes times and memory, and no accuracy."""
+    """What else ran on the machine changes times, and no accuracy."""
     found = judge_result(result_of([0.1] * 5, contended=True), gate_from(reference_runs()))
 
     assert first(found).verdict == "regressed"

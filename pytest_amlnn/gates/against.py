@@ -8,29 +8,22 @@ from dataclasses import replace
 from functools import partial
 
 from pytest_amlnn.gates import bounds
-from pytest_amlnn.gates.bounds import Levels, t_quantile
+from pytest_amlnn.gates.bounds import Levels
 from pytest_amlnn.gates.causes import likely
 from pytest_amlnn.gates.comparable import changed
 from pytest_amlnn.gates.judging import TOO_GOOD, far_off, held_against
 from pytest_amlnn.gates.limits import Limit
-from pytest_amlnn.gates.measured import Measured, right_of
+from pytest_amlnn.gates.measured import Measured
+from pytest_amlnn.gates.pairs import by_pairs, margin_within, one_run
 from pytest_amlnn.gates.reference import Reference, reference_of
 from pytest_amlnn.gates.verdict import (
     IDENTICAL,
-    INCONCLUSIVE,
     KEPT,
     NOT_COMPARABLE,
     SUSPICIOUS,
     Judgement,
-    decided,
 )
 from pytest_amlnn.metrics import Metric, change_that_matters
-
-LARGEST_MARGIN = 0.1
-"""Of the baseline's value: a drop that few seeds cannot tell is not therefore small."""
-SEEDS_DIFFER = 0.05
-"""Standard deviation between seeds of an accuracy, taken where one run is all there is: no net
-of this repository has more (docs/gates.md)."""
 
 
 def judge_against(
@@ -45,10 +38,12 @@ def judge_against(
     )
     if theirs is None:
         return replace(found, why=(f"{where} has no such case",))
+    if theirs.trouble:
+        return replace(found, why=(f"{where}: {theirs.trouble}",))
     if not mine or not base:
         side = "this sweep" if base else where
         return replace(found, why=(f"{side} has no value of it from every run",))
-    if metric.of_machine:
+    if metric.of_clock:
         return replace(found, why=("times are compared side by side alone: amlnn ab",))
     if why := other_case(ours, theirs):
         return replace(found, why=(why,))
@@ -98,11 +93,11 @@ def best_of(
     if len(base) == 1:
         return one_run(ours, theirs, mine, base[0], metric, levels)
     common = [seed for seed in ours.seeds if seed in theirs.seeds]
+    pairs = [mine[ours.seeds.index(seed)] - base[theirs.seeds.index(seed)] for seed in common]
     paired = len(common) > 1 and len(common) >= min(len(mine), len(base))
     if not paired:
         return two_samples(mine, base, metric, levels)
     halves = Levels(drop=levels.drop / 2, gain=levels.gain / 2, shape=levels.shape / 2)
-    pairs = [mine[ours.seeds.index(seed)] - base[theirs.seeds.index(seed)] for seed in common]
     ways = [
         two_samples(mine, base, metric, halves),
         by_pairs(pairs, mine, base, metric, halves),
@@ -127,123 +122,6 @@ def two_samples(
     margin = margin_within(told, least, reference.mean)
     found = held_against(mine, reference, metric, levels, margin=margin, least=least)
     return replace(found, why=(f"{len(mine)} runs against {len(base)}", *far_off(reference)))
-
-
-def margin_within(told: float, least: float, reference: float) -> float:
-    """Return the drop that matters against a baseline: what seeds tell, up to a tenth."""
-    return max(least, min(told, LARGEST_MARGIN * abs(reference)))
-
-
-def by_pairs(
-    differences: Sequence[float],
-    mine: list[float],
-    base: list[float],
-    metric: Metric,
-    levels: Levels,
-) -> Judgement:
-    """Judge by the differences of pairs with the same seed: Student's t."""
-    count = len(differences)
-    away, sd = math.fsum(differences) / count, bounds.deviation(differences)
-    error, words = sd / math.sqrt(count), f"paired by {count} seeds"
-    found = by_error(away, error, count - 1, mine, base, metric, levels, words)
-    if found.verdict != INCONCLUSIVE:
-        return found
-    sign = -1.0 if metric.better == "lower" else 1.0
-    least = change_that_matters(metric, math.fsum(base) / len(base))
-    needs = pairs_needed(sign * away, sd, count, least, levels.drop)
-    return replace(found, needs_seeds=needs)
-
-
-def pairs_needed(away: float, sd: float, count: int, least: float, level: float) -> int | None:
-    """Return how many pairs would decide, if they went on as these; None if none do.
-
-    The margin is what these tell, so it falls as they get more, down to the drop that matters.
-    """
-    for more in range(count + 1, bounds.MOST_SEEDS + 1):
-        error = sd / math.sqrt(more)
-        reach = (t_quantile(level, more - 1) + t_quantile(1 - bounds.POWER, more - 1)) * error
-        if away - reach > -max(least, reach) or away + reach < 0:
-            return more
-    return None
-
-
-def by_error(
-    away: float,
-    error: float,
-    freedom: int,
-    mine: list[float],
-    base: list[float],
-    metric: Metric,
-    levels: Levels,
-    words: str,
-) -> Judgement:
-    """Judge a difference whose standard error is known, with so many degrees of freedom."""
-    from scipy.special import stdtr
-
-    sign, reference = -1.0 if metric.better == "lower" else 1.0, math.fsum(base) / len(base)
-    least = change_that_matters(metric, reference)
-    half = t_quantile(levels.drop, freedom) * error
-    gain = sign * away - t_quantile(levels.gain, freedom) * error
-    told = half + t_quantile(1 - bounds.POWER, freedom) * error
-    margin = margin_within(told, least, reference)
-    low, high = sign * away - half, sign * away + half
-    verdict = decided(low, high, gain, margin=margin, gains=least)
-    chances = [
-        float(stdtr(freedom, side * sign * away / error)) if error else float(away == 0)
-        for side in (1.0, -1.0)
-    ]
-    return Judgement(
-        limit=Limit(case="", metric=metric.name),
-        value=math.fsum(mine) / len(mine),
-        reference=reference,
-        verdict=verdict,
-        margin=margin,
-        low=away - half,
-        high=away + half,
-        chance=min(chances[0] / levels.drop, chances[1] / levels.gain),
-        why=(words,),
-    )
-
-
-NORMAL = 10**6
-"""Degrees of freedom from which Student's t is the normal distribution."""
-
-
-def one_run(
-    ours: Measured,
-    theirs: Measured,
-    mine: list[float],
-    base: float,
-    metric: Metric,
-    levels: Levels,
-) -> Judgement:
-    """Judge by one run of the baseline: the test examples, one by one (McNemar 1947).
-
-    They say whether two nets differ. Two trainings that differ by chance alone give nets that
-    differ, too: for that a variance between seeds is added.
-    """
-    now, then = (right_of(side.right) for side in (ours, theirs))
-    if len(mine) > 1 or metric.name != "test_accuracy" or not now or len(now) != len(then):
-        words = "the baseline has one run, and it cannot be compared example by example"
-        return Judgement(
-            limit=Limit(case="", metric=metric.name),
-            value=math.fsum(mine) / len(mine),
-            reference=base,
-            verdict=INCONCLUSIVE,
-            why=(words,),
-        )
-    count = len(now)
-    gained = sum(x and not y for x, y in zip(now, then, strict=True))
-    lost = sum(y and not x for x, y in zip(now, then, strict=True))
-    between_nets = (gained + lost - (gained - lost) ** 2 / count) / count**2
-    error = math.sqrt(between_nets + 2 * SEEDS_DIFFER**2)
-    words = (
-        f"one run on each side: {lost} test examples were right and are wrong, {gained} the"
-        " other way round"
-    )
-    away = mine[0] - base
-    found = by_error(away, error, NORMAL, mine, [base], metric, levels, words)
-    return replace(found, needs_seeds=3 if found.verdict == INCONCLUSIVE else None)
 
 
 def mean(values: Sequence[float]) -> float | None:

@@ -13,7 +13,6 @@ from pytest_amlnn.gates.measured import (
     Measured,
     from_plain,
     measured,
-    text_or_none,
     to_plain,
 )
 from pytest_amlnn.options import is_there
@@ -27,12 +26,12 @@ class BaselineError(UserError):
 
 
 def read_baseline(place: Path) -> dict[str, Measured]:
-    """Return what a sweep reached, by case, without those of which a run did not finish.
+    """Return what a sweep reached, by case.
 
     Raises BaselineError for what holds nothing that can be compared with.
     """
-    found = {id: one for id, one in read(place).items() if not one.trouble}
-    if not found:
+    found = read(place)
+    if all(one.trouble for one in found.values()):
         raise BaselineError(f"{place}: no case of it has finished")
     return found
 
@@ -89,13 +88,8 @@ def of_summary(file: Path) -> dict[str, Measured]:
     from pytest_amlnn.gates import records  # not before something is read: it takes a while
 
     plain = records.read_summary(file)
-    said = plain["environment"].get("datasets")
-    digests = said if isinstance(said, Mapping) else {}
     found = {}
     for case in plain["cases"]:
-        facts = digests.get(case["dataset"])
-        digest = text_or_none(facts.get("digest")) if isinstance(facts, Mapping) else None
-        by_seed = case["task"] == "forecast"
         found[case["id"]] = Measured(
             id=case["id"],
             task=case["task"],
@@ -105,7 +99,7 @@ def of_summary(file: Path) -> dict[str, Measured]:
             values={name: tuple(m["runs"]) for name, m in case["metrics"].items()},
             metric=metric_of_summary(case, file),
             trouble="" if case["status"] == FINISHED else case["status"],
-            digests=() if by_seed or not digest else (digest,) * len(case["seeds"]),
+            digests=tuple(case.get("digests") or ()),
             contended=case["contended"],
         )
     return found

@@ -52,23 +52,36 @@ def weights_of_failures(runs: int, failed: int, worked: int) -> tuple[float, ...
     return tuple(chance_of_failures(i, runs, failed, worked) for i in range(runs + 1))
 
 
+def fewest_seeds(reference: Reference, level: float) -> int:
+    """Return how many seeds can be worse at all: fewer may all have failed by themselves."""
+    count = 1
+    while count < MOST_SEEDS:
+        if weights_of_failures(count, reference.failed, reference.n)[-1] < level:
+            break
+        count += 1
+    return count
+
+
 def chance_of_drop(values: Sequence[float], reference: Reference, shift: float = 0.0) -> float:
     """Return the chance of runs so low, if their mean were the reference's and `shift` more.
 
     The sum over how many of them failed by themselves: then the best of the others are judged.
     """
-    from scipy.special import stdtr
-
     best = sorted(values, reverse=True)
     weights = weights_of_failures(len(best), reference.failed, reference.n)
     total = weights[-1]
     for failures, weight in enumerate(weights[:-1]):
         kept = best[: len(best) - failures]
         away = math.fsum(kept) / len(kept) - reference.mean - shift
-        error = reference.error(len(kept))
-        chance = float(stdtr(reference.freedom, away / error)) if error else float(away >= 0)
-        total += weight * chance
+        total += weight * one_sided(away, reference.error(len(kept)), reference.freedom)
     return min(1.0, total)
+
+
+def one_sided(away: float, error: float, freedom: float) -> float:
+    """Return the chance of a difference so low, by Student's t."""
+    from scipy.special import stdtr
+
+    return float(stdtr(freedom, away / error)) if error else float(away >= 0)
 
 
 def upper_bound(values: Sequence[float], reference: Reference, level: float) -> float | None:
@@ -143,12 +156,6 @@ def t_quantile(level: float, freedom: float) -> float:
     return -float(stdtrit(freedom, level))
 
 
-def deviation(values: Sequence[float]) -> float:
-    """Return the sample standard deviation."""
-    mean = math.fsum(values) / len(values)
-    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
-
-
 # decisions
 
 
@@ -161,10 +168,10 @@ class Levels:
     shape: float
 
 
-def levels(limits: int, *, looks: int = 1) -> Levels:
+def levels(limits: float, *, looks: int = 1) -> Levels:
     """Return the levels of one of so many limits (Bonferroni), judged so many times at most."""
     mine = FAMILY / max(limits, 1) / looks
-    return Levels(drop=0.4 * mine, gain=0.25 * mine, shape=0.25 * mine)
+    return Levels(drop=0.5 * mine, gain=0.2 * mine, shape=0.2 * mine)
 
 
 def bounds_of(values: Sequence[float], reference: Reference, level: float) -> Bounds:
@@ -175,9 +182,27 @@ def bounds_of(values: Sequence[float], reference: Reference, level: float) -> Bo
 
 
 def least_gain(values: Sequence[float], reference: Reference, level: float) -> float | None:
-    """Return what a result is better by at least, as far as lucky runs do not explain it."""
-    turned = upper_bound([-value for value in values], reference.turned(), level)
-    return None if turned is None else -turned
+    """Return what a result is better by at least, but for a chance of `level`.
+
+    Nets fail by themselves, and none is far better by itself: Student's t, unless the reference
+    holds such runs.
+    """
+    if not reference.freedom:
+        return None
+    if reference.soared:
+        turned = upper_bound([-value for value in values], reference.turned(), level)
+        return None if turned is None else -turned
+    away = math.fsum(values) / len(values) - reference.mean
+    return away - t_quantile(level, reference.freedom) * reference.error(len(values))
+
+
+def chance_of_gain(values: Sequence[float], reference: Reference) -> float:
+    """Return the chance of runs so high, if their mean were the reference's."""
+    turned = [-value for value in values]
+    if reference.soared:
+        return chance_of_drop(turned, reference.turned())
+    error, away = reference.error(len(values)), math.fsum(values) / len(values) - reference.mean
+    return one_sided(-away, error, reference.freedom)
 
 
 def typical(count: int, mean: float, sd: float) -> list[float]:

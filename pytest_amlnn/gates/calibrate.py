@@ -1,16 +1,15 @@
-"""Limits from runs: `amlnn calibrate DIR...` writes them into a file of limits."""
+"""Limits from runs, as `amlnn calibrate DIR...` gives them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_amlnn import disk, plans, store
+from pytest_amlnn import plans, store
 from pytest_amlnn.gates import calibration
-from pytest_amlnn.gates.bounds import levels, margin_told_by
+from pytest_amlnn.gates.bounds import fewest_seeds, levels, margin_told_by
 from pytest_amlnn.gates.calibration import (
     CAUSES,
     EXACT,
@@ -19,13 +18,12 @@ from pytest_amlnn.gates.calibration import (
     CalibrationError,
     calibration_of,
 )
-from pytest_amlnn.gates.limits import CALIBRATION, load, parse
 from pytest_amlnn.gates.measured import main_metric_of
 from pytest_amlnn.metrics import COMMON, Metric, change_that_matters
 from pytest_amlnn.result import Result, Run, gather
 
 if TYPE_CHECKING:
-    from tomlkit import TOMLDocument
+    pass
 
 FEWEST = 3
 """Runs that a reference can be made of."""
@@ -61,6 +59,12 @@ def calibrate(
         found, unreadable = store.read_runs(folder)
         if unreadable:
             raise CalibrationError(f"{folder}: not every record can be read: {unreadable[0]}")
+        ended = {result.id: result.seeds for result in gather(found)}
+        for id, seeds in plans.lacking(plans.load(folder), ended).items():
+            raise CalibrationError(
+                f"{folder}: {id}: no run ended with seed {', '.join(map(str, seeds))}: go on"
+                f" with --amlnn-resume --amlnn-out {folder}"
+            )
         runs += found
     results = gather(runs)
     if not results:
@@ -124,13 +128,14 @@ def limit_on(
             f"{result.id}: {metric.name}: these runs do not say how it varies: train more seeds"
             " on each machine"
         )
+    told = told if told < abs(reference.mean) else 0.0
     limit: dict[str, Any] = {
         "reference": number(reference.mean),
         "margin": number(max(told, least), 3),
+        "told_by": seeds,
     }
     which = f"the drop of {least:.2g} that matters"
     if told > least:
-        limit["told_by"] = seeds
         which = f"what {seeds} seed{'s' * (seeds > 1)} can tell, where {least:.2g} would matter"
     limit |= {
         "sd": number(reference.sd, 3),
@@ -146,93 +151,12 @@ def limit_on(
     )
     if odd:
         said += f"; {odd} of them {'was' if odd == 1 else 'were'} far off by themselves"
+    fewest = fewest_seeds(reference, levels(family).drop)
+    if fewest > seeds:
+        said += f"; nets may fail by themselves, so only {fewest} seeds or more can be worse"
     return limit, said
 
 
 def number(value: float, digits: int = DIGITS) -> float:
     """Return a number with so many digits."""
     return float(f"{value:.{digits}g}")
-
-
-# the file
-
-
-def write(file: Path, profile: str, found: Iterable[Calibrated]) -> list[str]:
-    """Write limits into a file, which keeps what was written by hand; say what changed.
-
-    Raises GateError for a file that cannot be read.
-    """
-    import tomlkit
-
-    document = tomlkit.document()
-    if file.exists():
-        load(file, profile)  # so that what is wrong with it is said with its line
-        document = tomlkit.parse(file.read_text(encoding="utf-8-sig"))
-    try:
-        words = [line for one in found for line in put(document, profile, one)]
-    except ValueError as error:  # a table in a form that nothing can be added to
-        raise CalibrationError(
-            f'{file}: {error}: write each case as a table of its own, [quick."CASE"]'
-        ) from error
-    text = tomlkit.dumps(document)
-    parse(file, text)  # what nobody could read is not written
-    disk.write(file, text.encode())
-    return words
-
-
-def text_of(profile: str, found: Iterable[Calibrated]) -> str:
-    """Return limits as the text of a file."""
-    import tomlkit
-
-    document = tomlkit.document()
-    for one in found:
-        put(document, profile, one)
-    return tomlkit.dumps(document)
-
-
-def put(document: TOMLDocument, profile: str, found: Calibrated) -> list[str]:
-    """Put the limits of one case into a document; bounds that stand there stay."""
-    import tomlkit
-
-    cases = document.setdefault(profile, tomlkit.table(is_super_table=True))
-    case = cases.setdefault(found.case, tomlkit.table())
-    said = []
-    for metric, limit in found.limits.items():
-        before = dict(case.get(metric, {}))
-        kept = {name: before[name] for name in ("at_least", "at_most") if name in before}
-        if "margin" in before and "told_by" not in before:  # somebody set it
-            limit = {**limit, "margin": before["margin"]}
-            limit.pop("told_by", None)
-        new = tomlkit.inline_table()
-        new.update({**kept, **limit})
-        case[metric] = new
-        if "reference" in before and before["reference"] != limit.get("reference"):
-            said.append(f"{metric} was {before['reference']:.4g}, is {limit['reference']:.4g}")
-    case[CALIBRATION] = calibration_table(found.known)
-    changes = f" (before: {'; '.join(said)})" if said else ""
-    return [f"{line}{changes}" for line in found.words]
-
-
-def calibration_table(known: Calibration) -> Any:
-    """Return a calibration as a table of TOML."""
-    import tomlkit
-
-    plain = calibration.to_plain(known)
-    training = json.dumps(store.as_stored(plain["training"]), sort_keys=True)
-    plain["training"] = tomlkit.string(training, literal="'" not in training)
-    made = tomlkit.table()
-    for name, value in plain.items():
-        if isinstance(value, dict):
-            inner = tomlkit.table() if name == "runs" else tomlkit.inline_table()
-            for key, entry in value.items():
-                inner[key] = [list(mine) for mine in entry] if name == "runs" else entry
-            if name == "runs":
-                inner.add(tomlkit.nl())
-            made[name] = inner
-        else:
-            made[name] = (
-                [list(part) if isinstance(part, tuple) else part for part in value]
-                if isinstance(value, list | tuple)
-                else value
-            )
-    return made

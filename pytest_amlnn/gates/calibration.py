@@ -233,6 +233,10 @@ def consistent(known: Calibration) -> Calibration:
             raise CalibrationError(f"training.{name} is no table")
     if len(counts) != len(known.machines) or not counts or not all(counts):
         raise CalibrationError("seeds need a list for each machine, with at least one")
+    if len({*known.machines}) != len(known.machines):
+        raise CalibrationError("machines: one is there twice")
+    if any(len({*seeds}) != len(seeds) for seeds in known.seeds):
+        raise CalibrationError("seeds: one is there twice")
     for name, values in known.runs.items():
         if [len(mine) for mine in values] != counts:
             raise CalibrationError(f"runs.{name} needs one value a seed, machine by machine")

@@ -116,8 +116,9 @@ def environment_of(tree: Path, top: Path) -> dict[str, str]:
         install(tree / project, site)
     if projects:
         places.insert(0, site)
-    before = os.environ.get("PYTHONPATH", "")
-    paths = [*map(str, places), *([before] if before else [])]
+    given = [Path(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    theirs = [tree / p.relative_to(top) if p.is_relative_to(top) else p for p in given]
+    paths = [*map(str, places), *map(str, theirs)]
     kept = {name: value for name, value in os.environ.items() if name not in OF_CI}
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
 

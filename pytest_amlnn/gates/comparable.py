@@ -19,12 +19,12 @@ def incomparable(
     result: Measured, limit: Limit, calibration: Calibration | None, metric: Metric
 ) -> str:
     """Say why a result cannot be held against a reference; nothing where it can."""
-    if metric.of_machine and metric.name != "peak_memory_bytes":
+    if metric.of_clock:
         return "times are compared side by side alone: amlnn ab"
     if calibration is None:
         return ""
     if metric.of_machine and not {*result.machines} <= {*calibration.machines}:
-        return f"memory was calibrated on {' and '.join(calibration.machines)}"
+        return f"{metric.name} was calibrated on {' and '.join(calibration.machines)}"
     pairs = (
         ("task", calibration.task, result.task),
         ("init", calibration.init, result.init),

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_amlnn import store
 from pytest_amlnn.gates.against import judge_against
 from pytest_amlnn.gates.baseline import BaselineError, profile_of, read, read_baseline
 from pytest_amlnn.gates.bounds import Levels, levels
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.measured import Measured
-from pytest_amlnn.gates.side_by_side import Plan
-from pytest_amlnn.gates.times import Ratio
 from pytest_amlnn.gates.verdict import (
     KEPT,
     NOT_COMPARABLE,
@@ -25,7 +22,6 @@ from pytest_amlnn.gates.verdict import (
 )
 from pytest_amlnn.metrics import Metric
 from pytest_amlnn.report.values import Cell, Table
-from pytest_amlnn.result import finite
 
 DECIDED, WORSE, USAGE, OPEN = 0, 1, 2, 3
 """Exit statuses; the last one with `--strict` alone."""
@@ -47,19 +43,6 @@ class Compared:
         open_ = verdicts & {*UNDECIDED} or self.only_before
         return OPEN if strict and open_ else DECIDED
 
-    def with_lost(self) -> Compared:
-        """Return the same, where a case that only the first side has is worse: it broke."""
-        lost = tuple(
-            Judgement(
-                limit=Limit(case=id, metric="", where="base"),
-                value=None,
-                verdict=REGRESSED,
-                why=("it has no run on the side of the head: its test failed",),
-            )
-            for id in self.only_before
-        )
-        return replace(self, judgements=(*self.judgements, *lost), only_before=())
-
 
 def compare(before: Path, now: Path) -> Compared:
     """Compare two sweeps, case by case; raises BaselineError where either cannot be read."""
@@ -75,17 +58,15 @@ def compare(before: Path, now: Path) -> Compared:
     return compared(*sides, str(before))
 
 
-def compare_sides(base: Path, head: Path) -> Compared:
-    """Compare the two sides of `amlnn ab`: what the head did not train is worse."""
-    return compared(read_baseline(base), read(head), "base").with_lost()
-
-
 def compared(
-    theirs: Mapping[str, Measured], ours: Mapping[str, Measured], where: str
+    theirs: Mapping[str, Measured], ours: Mapping[str, Measured], where: str, share: float = 1.0
 ) -> Compared:
-    """Return the judgements on all cases that both sides have."""
+    """Return the judgements on all cases that both sides have.
+
+    They have a share of the family's chance of a false alarm.
+    """
     both = sorted({*theirs} & {*ours})
-    mine = levels(len(both))
+    mine = levels(len(both) / share)
     return Compared(
         judgements=tuple(
             judge_pair(ours[id], theirs[id], where=where, judged=mine) for id in both
@@ -123,66 +104,10 @@ def text_of(found: Compared, names: tuple[str, str], width: int, encoding: str) 
     return "\n".join([*lines, ", ".join(f"{n} {verdict}" for verdict, n in counts.items())])
 
 
-def text_of_sides(
-    found: Compared, timed: Sequence[Ratio], plan: Plan, width: int, encoding: str
-) -> str:
-    """Return what two commits reached, and how long a step of each takes."""
-    from pytest_amlnn.report.text import fit_width
-
-    names = (f"base {plan.base[:12]}", f"head {plan.head[:12]}")
-    head = "seconds a step, head over base, 95 % interval of the geometric mean"
-    return "\n".join(
-        [
-            text_of(found, names, width, encoding),
-            "",
-            head,
-            "",
-            *fit_width(table_of_times(timed), width, encoding),
-        ]
-    )
-
-
-def save(found: Compared, timed: Sequence[Ratio], plan: Plan, out: Path) -> None:
-    """Write a comparison of two commits as comparison.json, for other programs."""
-    names = ("value", "reference", "margin", "low", "high", "verdict", "needs_seeds", "why")
-    cases = [
-        {
-            "id": one.limit.case,
-            "metric": one.limit.metric,
-            **{name: getattr(one, name) for name in names},
-        }
-        for one in found.judgements
-    ]
-    plain = {
-        "schema": 1,
-        "base": plan.base,
-        "head": plan.head,
-        "cases": cases,
-        "only_in_base": found.only_before,
-        "only_in_head": found.only_now,
-        "seconds_of_step": [asdict(ratio) for ratio in timed],
-    }
-    store.write_json(out / "comparison.json", finite(plain))
-
-
 def table(found: Compared) -> Table:
     """Return a row for each case."""
     heads = ("case", "metric", "before", "now", "difference", "margin", "verdict")
     return table_of(heads, [row(one) for one in found.judgements], {"difference"})
-
-
-def table_of_times(timed: Sequence[Ratio]) -> Table:
-    """Return a row for each case that was timed."""
-    rows = [
-        (
-            ratio.id,
-            f"{ratio.mean:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]",
-            str(ratio.pairs),
-            ratio.verdict,
-        )
-        for ratio in timed
-    ]
-    return table_of(("case", "ratio", "pairs", "verdict"), rows, {"ratio"})
 
 
 def table_of(heads: Sequence[str], rows: Iterable[Sequence[str]], keep: set[str]) -> Table:

@@ -61,6 +61,7 @@ class SummaryCase(Struct):
     metrics: dict[Name, SummaryMetric]
     contended: bool
     judged_by: dict[str, Any] | None = None
+    digests: list[Name | None] | None = None
 
 
 class Summary(Struct):

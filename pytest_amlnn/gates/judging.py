@@ -60,7 +60,7 @@ def judge_one(
     numbers = result.numbers(limit.metric) if metric else []
     value = result.mean(limit.metric) if metric else None
     judgement = partial(Judgement, limit=limit, value=value, reference=limit.reference)
-    if metric and metric.of_machine and result.contended:
+    if metric and metric.of_clock and result.contended:
         return judgement(verdict=NOT_COMPARABLE, why=("the run shared the machine",))
     if value is None or not keeps(value, limit):
         found = judgement(verdict=out_of_bounds(value, limit, metric))
@@ -111,12 +111,13 @@ def margin_of(
     """Return the drop that matters to a limit.
 
     Where it is what seeds can tell, those that the case was planned with tell it, at the level
-    that it is judged at, so that unchanged results pass.
+    that it is judged at, so that unchanged results pass. What they tell may be nothing: a drop
+    of the whole value passes nobody.
     """
     if limit.told_by is None:
         return limit.margin or 0.0
     told = bounds.margin_told_by(first, reference, levels.drop)
-    return max(least, told) if math.isfinite(told) else limit.margin or 0.0
+    return max(least, told if told < abs(reference.mean) else 0.0)
 
 
 def held_against(
@@ -138,7 +139,8 @@ def held_against(
     found = bounds.bounds_of(turned, base, levels.drop)
     gain = bounds.least_gain(turned, base, levels.gain)
     low, high = found.low, found.high
-    verdict = decided(low, high, gain, margin=margin, gains=min(least, margin))
+    gains = math.inf if metric.of_machine else min(least, margin)  # less memory is no wonder
+    verdict = decided(low, high, gain, margin=margin, gains=gains)
     undecided = verdict == INCONCLUSIVE
     needs = bounds.seeds_needed(turned, base, margin, levels.drop) if undecided else None
     if sign < 0:
@@ -154,7 +156,7 @@ def held_against(
         needs_seeds=needs,
         chance=min(
             bounds.chance_of_drop(turned, base) / levels.drop,
-            bounds.chance_of_drop([-v for v in turned], base.turned()) / levels.gain,
+            bounds.chance_of_gain(turned, base) / levels.gain,
         ),
     )
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,12 @@ from pytest_amlnn.errors import UserError
 from pytest_amlnn.fields import nearest
 from pytest_amlnn.gates import calibration
 from pytest_amlnn.gates.calibration import Calibration
+from pytest_amlnn.gates.places import at
 from pytest_amlnn.gates.reference import Reference
 from pytest_amlnn.options import PROFILES, Options, is_there
 
+LARGEST = 1e100
+"""Of numbers in the file: their squares must be numbers."""
 CALIBRATION = "calibration"
 """Key beside the metrics of a case: the runs that its references come from."""
 
@@ -64,7 +65,13 @@ class Limit:
         """What the limit itself says of its reference, without the runs behind it."""
         if self.reference is None or self.sd is None or self.n is None:
             return None
-        return Reference(mean=self.reference, sd=self.sd, n=self.n, freedom=self.n - 1)
+        return Reference(
+            mean=self.reference,
+            sd=self.sd,
+            n=self.n,
+            freedom=self.n - 1,
+            sd_machines=self.sd_machines or 0.0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,19 +181,21 @@ def refuse_unless_calibrated(limit: Limit, known: Calibration | None) -> None:
     """Raise GateError for a reference that does not follow from what stands beside it."""
     if limit.reference is None:
         return
-    if known is None or not known.has(limit.metric):
-        if limit.stated is None:
+    if known is not None and known.has(limit.metric):
+        mean = known.reference(limit.metric).mean
+        if not math.isclose(mean, limit.reference, rel_tol=1e-3, abs_tol=1e-9):
             raise GateError(
-                f"{limit.where}: {limit.metric}: a reference needs sd and n, or the runs that"
-                " `amlnn calibrate DIR` writes beside it"
+                f"{limit.where}: {limit.metric}: reference is {limit.reference:g}, and the"
+                f" runs under {CALIBRATION} have the mean {mean:g}; `amlnn calibrate DIR`"
+                " writes both"
             )
-        return
-    mean = known.reference(limit.metric).mean
-    if not math.isclose(mean, limit.reference, rel_tol=1e-3, abs_tol=1e-9):
+    elif limit.stated is None:
         raise GateError(
-            f"{limit.where}: {limit.metric}: reference is {limit.reference:g}, and the runs"
-            f" under {CALIBRATION} have the mean {mean:g}; `amlnn calibrate DIR` writes both"
+            f"{limit.where}: {limit.metric}: a reference needs sd and n, or the runs that"
+            " `amlnn calibrate DIR` writes beside it"
         )
+    if limit.range and not limit.range[0] <= limit.reference <= limit.range[1]:
+        raise GateError(f"{limit.where}: {limit.metric}: the reference is out of its range")
 
 
 def table(value: Any, where: str) -> Mapping[str, Any]:
@@ -209,6 +218,7 @@ KEYS = {
     "range": "two numbers, the lower first",
 }
 """Of a limit in the file, and what each needs."""
+OF_REFERENCE = {"sd", "sd_machines", "told_by", "n", "range"}
 
 
 def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
@@ -230,6 +240,9 @@ def limit_of(case: str, metric: str, bounds: Any, where: str) -> Limit:
             f"{where}: {metric}: a reference needs a margin, the drop that matters, and a"
             " margin needs a reference"
         )
+    alone = sorted(bounds.keys() & OF_REFERENCE) if "reference" not in bounds else []
+    if alone:
+        raise GateError(f"{where}: {metric}: {alone[0]} says something of a reference: name it")
     if bounds.get("at_least", -math.inf) > bounds.get("at_most", math.inf):
         raise GateError(f"{where}: {metric}: at_least exceeds at_most, nothing can pass")
     low, high = bounds.get("at_least", -math.inf), bounds.get("at_most", math.inf)
@@ -260,7 +273,7 @@ def fits(name: str, value: Any) -> bool:
 def is_number(value: Any) -> bool:
     """Return whether a value is a finite number."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and abs(value) <= sys.float_info.max  # nan is not, either
+    return number and abs(value) <= LARGEST  # nan is not, either
 
 
 def shares() -> set[str]:
@@ -274,36 +287,10 @@ def outside_share(limit: Limit, *, share: bool) -> list[str]:
     """Say which bounds a share of 0..1 cannot meet or miss."""
     return [
         f"{limit.where}: {limit.metric}: {side} is {bound:g}, needs a share from 0 to 1"
-        for side, bound in {**limit.bounds, "reference": limit.reference}.items()
+        for side, bound in {
+            **limit.bounds,
+            "reference": limit.reference,
+            "margin": limit.margin,
+        }.items()
         if share and bound is not None and not 0 <= bound <= 1
     ]
-
-
-def at(path: Path, text: str, *keys: str) -> str:
-    """Return file and line of nested keys: tomllib keeps no positions, so look for them."""
-    lines = lines_of(text)
-    start = 0
-    for count in range(len(keys), 0, -1):  # the heading that names most of them comes first
-        found = first_line(lines, 0, keys[:count])
-        if found is not None:
-            start = found
-            break
-    for key in keys[count:]:
-        start = first_line(lines, start, (key,)) or start
-    return f"{path}:{start + 1}"
-
-
-@lru_cache(maxsize=1)  # one file is read at a time, and each of its limits is looked for
-def lines_of(text: str) -> list[str]:
-    """Return the lines of a file without their comments."""
-    return [line.partition("#")[0] for line in text.splitlines()]
-
-
-def first_line(lines: list[str], start: int, keys: tuple[str, ...]) -> int | None:
-    """Return the index of the first line that holds all of these keys as whole words."""
-    words = [re.compile(rf"(?<![\w-]){re.escape(key)}(?![\w-])") for key in keys]
-    for i in range(start, len(lines)):
-        line = lines[i]
-        if all(key in line for key in keys) and all(word.search(line) for word in words):
-            return i
-    return None

@@ -24,6 +24,8 @@ def read_summary(file: Path) -> dict[str, Any]:
         if case.get("judged_by") is not None:
             where = f"{file} cannot be read"
             checked({"better": "", "name": "", **case["judged_by"]}, Metric, "judged_by", where)
+        if len(case.get("digests") or case["seeds"]) != len(case["seeds"]):
+            raise StoreError(f"{file} cannot be read: {case['id'][:200]} needs a digest a seed")
         for name, metric in case["metrics"].items():
             if len(metric["runs"]) != len(case["seeds"]):
                 raise StoreError(

@@ -24,7 +24,7 @@ class Reference:
     freedom: float
     """Degrees of freedom of `sd`."""
     sd_machines: float = 0.0
-    """Between machines, where the mean is of others than the one at hand."""
+    """Between the means of machines, where the mean is of others than the one at hand."""
     failed: int = 0
     """Runs besides that failed by themselves: far below the others."""
     soared: int = 0
@@ -36,7 +36,8 @@ class Reference:
 
     def error(self, count: int) -> float:
         """Return the standard error of a mean of `count` runs against that of the reference."""
-        return math.sqrt(self.sd**2 * (1 / count + 1 / self.n) + self.sd_machines**2)
+        theirs = self.sd_machines**2 or self.sd**2 / self.n
+        return math.sqrt(self.sd**2 / count + theirs)
 
     def pooled(self, values: Sequence[float]) -> Reference:
         """Return the same with the deviation of these values taken in, too."""
@@ -87,17 +88,13 @@ def reference_of(machines: Sequence[Sequence[float]], here: int | None = None) -
 def with_machines(known: Reference, means: Sequence[float], counts: Sequence[int]) -> Reference:
     """Return a reference whose machines differ among themselves, as random effects do.
 
-    The degrees of freedom are Satterthwaite's (1946).
+    How much is known from as many means as there are machines: few degrees of freedom.
     """
     number = len(means)
     squares = math.fsum((mean - known.mean) ** 2 for mean in means) / (number - 1)
-    noise = math.fsum(known.sd**2 / count for count in counts) / number
-    between = max(0.0, squares - noise)
-    spread = between * (1 + 1 / number)
-    total = spread + known.sd**2
-    parts = spread**2 / (number - 1) + known.sd**4 / max(known.freedom, 1)
-    freedom = total**2 / parts if parts else known.freedom
-    return replace(known, sd_machines=math.sqrt(spread), freedom=min(freedom, known.freedom))
+    noise = known.sd**2 * math.fsum(1 / count for count in counts) / number**2
+    spread = math.sqrt(max(squares * (1 + 1 / number), noise))
+    return replace(known, sd_machines=spread, freedom=min(number - 1, known.freedom))
 
 
 def failed_alone(value: float, values: Sequence[float]) -> bool:

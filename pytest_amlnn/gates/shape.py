@@ -17,7 +17,9 @@ def with_shape(
     found: Judgement, result: Measured, calibration: Calibration, levels: Levels
 ) -> Judgement:
     """Suspect a result whose training looks otherwise than before; give the reasons."""
-    odd = [name for name in SHAPE if is_odd(name, result, calibration, levels)]
+    worse = (found.value or 0.0) < (found.reference or 0.0)  # a net that fails has no gap
+    names = [name for name in SHAPE if name != "gap" or not worse]
+    odd = [name for name in names if is_odd(name, result, calibration, levels)]
     why = (*found.why, *(odd_in_words(name, result, calibration) for name in odd))
     verdict = SUSPICIOUS if odd and found.verdict != REGRESSED else found.verdict
     needs = found.needs_seeds if verdict == INCONCLUSIVE else None
@@ -49,12 +51,10 @@ def is_odd(name: str, result: Measured, calibration: Calibration, levels: Levels
         return False
     reference = calibration.reference(name, machine_of_all(result))
     level = levels.shape / (2 * len(SHAPE))
-    low = bounds.upper_bound(values, reference, level)
-    fallen = low is not None and low < -0.01
-    if name == "gap" or fallen:
-        return fallen
-    gain = bounds.least_gain(values, reference, level)
-    return gain is not None and gain > 0.01
+    turned = [-value for value in values]
+    fall = bounds.least_gain(turned, reference.turned(), level)
+    rise = None if name == "gap" else bounds.least_gain(values, reference, level)
+    return any(away is not None and away > 0.01 for away in (fall, rise))
 
 
 def odd_in_words(name: str, result: Measured, calibration: Calibration) -> str:

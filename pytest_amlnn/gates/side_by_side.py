@@ -73,9 +73,17 @@ def plan_of(base: str, head: str, arguments: Sequence[str]) -> Plan:
         raise SideError(f"{taken[0]}: each side has its own run directory below --out")
     if known.amlnn_repeats < 1:
         raise SideError("--amlnn-repeats needs a whole number from 1 up")
+    commits = commit_of(base), commit_of(head)
+    top = str(top_folder())
+    fixed = [a for a in rest if a == top or f"{top}{os.sep}" in a]
+    if fixed:
+        raise SideError(
+            f"{fixed[0]}: names a place in the working tree, which is on neither side: name it"
+            " from where you start, without the folders above"
+        )
     return Plan(
-        base=commit_of(base),
-        head=commit_of(head),
+        base=commits[0],
+        head=commits[1],
         arguments=tuple(rest),
         seed=known.amlnn_seed,
         pairs=known.amlnn_repeats,
@@ -134,8 +142,10 @@ def resumed(plan: Plan, out: Path, *, resume: bool) -> Plan:
     """Return the plan with the turns that have ended, if a comparison is resumed."""
     file = out / TURNS
     if not file.exists():
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise SideError(f"--out {out} holds something else: name a new folder")
+        if resume:
+            raise SideError(f"--resume: {out} holds no comparison to go on with")
         return plan
     if not resume:
         raise SideError(f"--out {out} holds a comparison: resume it with --resume")
@@ -165,6 +175,7 @@ def run(plan: Plan, folder: Path, environment: Mapping[str, str], out: Path, see
         raise SideError(f"{folder.name} is not in both commits: start from another folder")
     options = [f"--amlnn-out={out.absolute()}", "--amlnn-resume", "--amlnn-gate=off"]
     options += [f"--amlnn-seed={seed}", "--amlnn-repeats=1"]
+    options += [f"--junitxml={outcomes_of(out.parent, out.name, seed).absolute()}"]
     command = [sys.executable, "-m", "pytest", "-q", *plan.arguments, *options]
     log = out.with_name(f"{out.name}.log")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +194,11 @@ def run(plan: Plan, folder: Path, environment: Mapping[str, str], out: Path, see
             f"pytest ended with status {status} on the side {out.name} ({log}):\n"
             + "\n".join(said)
         )
+
+
+def outcomes_of(out: Path, side: str, seed: int) -> Path:
+    """Return where a turn's tests and their outcomes are listed."""
+    return out / "turns" / f"{side}-{seed}.xml"
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -208,14 +224,3 @@ def default_out() -> Path:
 def newest() -> Path | None:
     """Return the newest comparison, to resume."""
     return max((file.parent for file in Path(".amlnn").glob(f"ab-*/{TURNS}")), default=None)
-
-
-def records(out: Path) -> dict[str, Any]:
-    """Return the runs of both sides, by side, case and seed."""
-    found: dict[str, Any] = {}
-    for side in SIDES:
-        runs, unreadable = store.read_runs(out / side)
-        if unreadable:
-            raise SideError(f"{out / side}: not every record can be read: {unreadable[0]}")
-        found[side] = {(run.id, run.seed): run for run in runs}
-    return found

@@ -80,6 +80,7 @@ def summary_of(result: Result, sweep: Sweep) -> dict[str, Any]:
         "seeds": [*result.seeds],
         "metrics": {name: asdict(spread) for name, spread in result.metrics.items()},
         "judged_by": judged_by(result),
+        "digests": [run.data.get("digest") for run in result.runs],
         "gate": {"verdict": verdict.name, "limits": [*map(limit_of, verdict.judgements)]},
         "contended": result.contended,
     }

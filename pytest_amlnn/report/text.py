@@ -118,7 +118,10 @@ def gate_sections(sweep: Sweep) -> list[Section]:
     left = unkept(sweep, UNDECIDED)
     sections: list[Section] = []
     if late:
-        why = "red now that all cases have ended, and their tests were not: docs/gates.md"
+        why = (
+            "no test failed for it: it does not ask for the fixture `gate`, or is red now that"
+            " all cases have ended (docs/gates.md)"
+        )
         sections.append(("limits not kept", [*late, why], {"red": True}))
     if left:
         sections.append(("not decided", left, {"yellow": True}))
