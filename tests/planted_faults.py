@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -266,34 +266,65 @@ def sweep(folder: Path, fault: str, gates: Path, arguments: Iterable[str]) -> li
 
 def main(out: Path, gates: Path) -> None:
     """Plant all faults in turn, and print what each costs and what the gate says."""
-    plain: dict[str, float] = {}
     held = load(gates, "quick")
     gate = Gate(held=held, planned=dict.fromkeys(held.by_case, SEEDS))
+    before: dict[str, tuple[float, float]] = {}
+    rows: dict[str, dict[str, Cell]] = {}
     everything = {"none": ("both", None), **DATA, **CODE}
-    print("| fault | case | value | cost | margin | verdict | found |")
-    print("|---|---|---|---|---|---|---|")
     for number, (fault, (kind, _)) in enumerate(everything.items()):
         for family, arguments in parts_of(kind).items():
             name = "" if fault == "none" else fault
-            found = sweep(out / f"{number}-{family}", name, gates, arguments)
-            for result in found:
-                print(row(fault, result, gate, plain), flush=True)
+            for result in sweep(out / f"{number}-{family}", name, gates, arguments):
+                if not name:
+                    before[result.id] = value_and_margin(result, gate)
+                cell = cell_of(result, *before[result.id], gate)
+                rows.setdefault(fault, {})[result.id] = cell
+    cases = [*rows["none"]]
+    print(
+        "| fault | " + " | ".join(case.partition("[")[2].rstrip("]") for case in cases) + " |"
+    )
+    print("|---" * (len(cases) + 1) + "|")
+    for fault, found in rows.items():
+        cells = [found[case].words if case in found else "" for case in cases]
+        print(f"| {fault} | " + " | ".join(cells) + " |")
+    every = [cell for fault, row in rows.items() if fault != "none" for cell in row.values()]
+    large = [cell for cell in every if cell.large]
+    print(
+        f"\n{len(large)} cost more than the margin, {sum(c.red for c in large)} of these are red"
+    )
 
 
-def row(fault: str, result: Result, gate: Gate, plain: dict[str, float]) -> str:
-    """Give the row of one case."""
+@dataclass(frozen=True)
+class Cell:
+    """What a fault costs one case in points, and what the gate says."""
+
+    words: str
+    red: bool
+    large: bool
+    """Whether it costs more than the margin."""
+
+
+def value_and_margin(result: Result, gate: Gate) -> tuple[float, float]:
+    """Give what a case reaches without a fault, and the drop that matters to its limit."""
     metric = main_metric_of(result).name
-    value, verdict = result.metrics[metric].mean, judge_result(result, gate)
-    (margin,) = (j.margin for j in verdict.judgements if j.limit.metric == metric)
-    if fault == "none" and value is not None:
-        plain[result.id] = value
-    cost = None if value is None else plain[result.id] - value
+    found = judge_result(result, gate).judgements
+    (margin,) = (j.margin for j in found if j.limit.metric == metric)
+    return result.metrics[metric].mean or 0.0, margin or 0.0
+
+
+def cell_of(result: Result, before: float, margin: float, gate: Gate) -> Cell:
+    """Give the cell of one case."""
+    verdict, value = (
+        judge_result(result, gate),
+        result.metrics[main_metric_of(result).name].mean,
+    )
     name = str(verdict.name) if result.status == FINISHED else result.status
     red = bool(verdict.failing) or result.status != FINISHED
-    large = cost is not None and margin is not None and cost > margin
-    shown = [f"{number:.3f}" if number is not None else "" for number in (value, cost, margin)]
-    found = ("yes" if red else "no") if large or red else ""
-    return f"| {fault} | {result.id} | {' | '.join(shown)} | {name} | {found} |"
+    shown = f"**{name}**" if red else name
+    if value is None:
+        return Cell(words=shown, red=red, large=True)
+    cost = before - value
+    return Cell(words=f"{100 * cost:.1f} {shown}", red=red, large=cost > margin)
 
 
 if __name__ == "__main__":

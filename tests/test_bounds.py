@@ -59,7 +59,7 @@ def test_run_far_from_the_others_failed_by_itself():
 
 
 def test_few_runs_have_no_outliers():
-    """Of fewer than eight runs nobody can say that one is of another kind."""
+    """Of fewer than ten runs nobody can say that one is of another kind."""
     assert reference_of([[0.7, 0.7, 0.7, 0.1]]).failed == 0
 
 

@@ -57,10 +57,15 @@ def reference_of(machines: Sequence[Sequence[float]], here: int | None = None) -
     On a machine that the reference knows, its own runs give the mean, and all of them the
     deviation. Elsewhere the mean is that of the machines' means, which vary as well.
     """
+    failed = [failed_alone(values) for values in machines]
     usual = [
-        [v for v in values if not failed_alone(v, values)] for values in machines if values
+        [v for v in values if v not in bad]
+        for values, bad in zip(machines, failed, strict=True)
+        if values
     ]
-    odd = [v - median(values) for values in machines for v in values if failed_alone(v, values)]
+    odd = [
+        v - median(values) for values, bad in zip(machines, failed, strict=True) for v in bad
+    ]
     counts = [len(values) for values in usual]
     means = [math.fsum(values) / len(values) for values in usual]
     squares = math.fsum(
@@ -97,10 +102,17 @@ def with_machines(known: Reference, means: Sequence[float], counts: Sequence[int
     return replace(known, sd_machines=spread, freedom=min(number - 1, known.freedom))
 
 
-def failed_alone(value: float, values: Sequence[float]) -> bool:
-    """Return whether a run lies so far from the others that it is of another kind."""
+FEWEST, SHARE = 10, 0.2
+"""Runs of which some can be told to be of another kind, and how many of them at most."""
+
+
+def failed_alone(values: Sequence[float]) -> list[float]:
+    """Return the runs that lie so far from the others that they are of another kind."""
+    if len(values) < FEWEST:
+        return []
     middle = median(values)
     scale = 1.4826 * median(abs(other - middle) for other in values)  # of a normal distribution
     if scale == 0:  # more than half of them are equal: their mean deviation says more
         scale = math.fsum(abs(other - middle) for other in values) / len(values) * 1.2533
-    return len(values) >= 8 and abs(value - middle) > OUTLIER * scale > 0
+    found = [value for value in values if abs(value - middle) > OUTLIER * scale > 0]
+    return found if len(found) <= SHARE * len(values) else []
