@@ -289,9 +289,8 @@ def main(out: Path, gates: Path) -> None:
         print(f"| {fault} | " + " | ".join(cells) + " |")
     every = [cell for fault, row in rows.items() if fault != "none" for cell in row.values()]
     large = [cell for cell in every if cell.large]
-    print(
-        f"\n{len(large)} cost more than the margin, {sum(c.red for c in large)} of these are red"
-    )
+    red = sum(cell.red for cell in large)
+    print(f"\n{len(large)} cost more than the margin, {red} of these are red")
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from pytest_amlnn.gates.pairs import by_pairs, margin_within, one_run
 from pytest_amlnn.gates.reference import Reference, reference_of
 from pytest_amlnn.gates.verdict import (
     IDENTICAL,
-    KEPT,
     NOT_COMPARABLE,
+    RED,
     SUSPICIOUS,
     Judgement,
 )
@@ -52,7 +52,7 @@ def judge_against(
     judged = best_of(ours, theirs, mine, base, metric, levels)
     odd = other_bits(ours, theirs)
     fields = changed(theirs.training, ours.training)
-    cause = "" if judged.verdict in KEPT else likely(ours, partial(before, theirs))
+    cause = likely(ours, partial(before, theirs)) if judged.verdict in RED else ""
     needs = judged.needs_seeds
     said = [
         *judged.why,

@@ -128,14 +128,16 @@ def limit_on(
             f"{result.id}: {metric.name}: these runs do not say how it varies: train more seeds"
             " on each machine"
         )
-    told = told if told < abs(reference.mean) else 0.0
+    tells = told < abs(reference.mean)
     limit: dict[str, Any] = {
         "reference": number(reference.mean),
-        "margin": number(max(told, least), 3),
+        "margin": number(max(told, least) if tells else least, 3),
         "told_by": seeds,
     }
     which = f"the drop of {least:.2g} that matters"
-    if told > least:
+    if not tells:
+        which += f", and {seeds} seed{'s' * (seeds > 1)} cannot tell it from the whole value"
+    elif told > least:
         which = f"what {seeds} seed{'s' * (seeds > 1)} can tell, where {least:.2g} would matter"
     limit |= {
         "sd": number(reference.sd, 3),

@@ -10,7 +10,7 @@ from pytest_amlnn.gates.bounds import Levels
 from pytest_amlnn.gates.calibration import SHAPE, Calibration
 from pytest_amlnn.gates.comparable import changed
 from pytest_amlnn.gates.measured import Measured, machine_of_all
-from pytest_amlnn.gates.verdict import INCONCLUSIVE, KEPT, REGRESSED, SUSPICIOUS, Judgement
+from pytest_amlnn.gates.verdict import INCONCLUSIVE, KEPT, RED, REGRESSED, SUSPICIOUS, Judgement
 
 
 def with_shape(
@@ -31,7 +31,7 @@ def with_reasons(found: Judgement, result: Measured, calibration: Calibration) -
     """Say what changed since the reference, and the likely cause."""
     machines = sorted({*result.machines} - {*calibration.machines})
     fields = changed(calibration.training, result.training)
-    cause = causes.likely(result, calibration.known)
+    cause = causes.likely(result, calibration.known) if found.verdict in RED else ""
     said = (
         f"changed: {fields}" if fields else "",
         f"another machine than the reference's: {machines[0]}" if machines else "",
