@@ -6,6 +6,7 @@ alone, so that a run's record can hold them and a report needs no code of the ta
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,6 +59,11 @@ def change_that_matters(metric: Metric, reference: float) -> float:
     if metric.matters is not None:
         return metric.matters
     return 0.01 if metric.share else abs(reference) * (0.1 if metric.of_machine else 0.02)
+
+
+def whole_value(metric: Metric, reference: float) -> float:
+    """Return the drop that leaves nothing of a metric: no margin is as large."""
+    return abs(reference) if metric.share or metric.positive else math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

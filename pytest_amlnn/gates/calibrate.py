@@ -19,7 +19,7 @@ from pytest_amlnn.gates.calibration import (
     calibration_of,
 )
 from pytest_amlnn.gates.measured import main_metric_of
-from pytest_amlnn.metrics import COMMON, Metric, change_that_matters
+from pytest_amlnn.metrics import COMMON, Metric, change_that_matters, whole_value
 from pytest_amlnn.result import Result, Run, gather
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def calibrated(result: Result, family: int, metrics: Sequence[str]) -> Calibrate
 def known_metric(result: Result, name: str) -> Metric:
     """Return a metric of a case by name; CalibrationError where it has none of that name."""
     metric = result.known.get(name)
-    times = [m.name for m in COMMON if m.unit in ("s", "1/s")]
+    times = [m.name for m in COMMON if m.of_clock]
     if metric is None or metric.better == "neither" or name in times:
         names = [m.name for m in result.known.values() if m.better != "neither"]
         known = [name for name in names if name not in times]
@@ -128,7 +128,7 @@ def limit_on(
             f"{result.id}: {metric.name}: these runs do not say how it varies: train more seeds"
             " on each machine"
         )
-    tells = told < abs(reference.mean)
+    tells = told < whole_value(metric, reference.mean)
     limit: dict[str, Any] = {
         "reference": number(reference.mean),
         "margin": number(max(told, least) if tells else least, 3),

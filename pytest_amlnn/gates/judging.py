@@ -25,7 +25,7 @@ from pytest_amlnn.gates.verdict import (
     Judgement,
     decided,
 )
-from pytest_amlnn.metrics import COMMON, Metric, change_that_matters
+from pytest_amlnn.metrics import COMMON, Metric, change_that_matters, whole_value
 from pytest_amlnn.result import Result
 
 
@@ -72,7 +72,8 @@ def judge_one(
         return judgement(verdict=NOT_COMPARABLE, why=(why,))
     reference = reference_for(result, limit, calibration)
     least = change_that_matters(metric, reference.mean)
-    margin = margin_of(limit, reference, least, levels, first)
+    whole = whole_value(metric, reference.mean)
+    margin = margin_of(limit, reference, (least, whole), levels, first)
     held = held_against(numbers, reference, metric, levels, margin=margin, least=least)
     words = (runs_in_words(reference), *said_of(held, reference))
     found = replace(held, limit=limit, value=value, why=words)
@@ -106,18 +107,19 @@ def reference_for(result: Measured, limit: Limit, calibration: Calibration | Non
 
 
 def margin_of(
-    limit: Limit, reference: Reference, least: float, levels: Levels, first: int
+    limit: Limit, reference: Reference, within: tuple[float, float], levels: Levels, first: int
 ) -> float:
     """Return the drop that matters to a limit.
 
     Where it is what seeds can tell, those that the case was planned with tell it, at the level
-    that it is judged at, so that unchanged results pass. What they tell may be nothing: a drop
-    of the whole value passes nobody.
+    that it is judged at, so that unchanged results pass. It lies within the drop that anybody
+    would act on and the whole value: seeds that tell no more than that tell nothing.
     """
     if limit.told_by is None:
         return limit.margin or 0.0
     told = bounds.margin_told_by(first, reference, levels.drop)
-    return max(least, told if told < abs(reference.mean) else 0.0)
+    least, whole = within
+    return max(least, told) if told < whole else least
 
 
 def held_against(

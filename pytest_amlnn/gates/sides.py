@@ -90,16 +90,16 @@ def with_trouble(found: Measured, left: Sequence[int], failed: Failed) -> Measur
 
 
 def left_out(base: Runs, head: Runs, failed: Failed) -> Iterator[str]:
-    """Say which runs of the head have no partner, and why."""
-    for key in sorted(head):
-        run = base.get(key)
+    """Say which runs of the head have no partner, and why; a case that is new has none."""
+    cases = {id for id, _ in (*base, *failed)}
+    for id, seed in sorted(head):
+        run = base.get((id, seed))
         if run is None:
-            why = f"the base has no run: {failed.get(key, 'see its log')}"
-        elif run.status != FINISHED:
-            why = f"the base {run.status}: {run.reason}"
+            why = f"has no run: {failed.get((id, seed), 'see its log')}"
         else:
-            continue
-        yield f"{key[0]}, seed {key[1]}: left out: {why}"
+            why = "" if run.status == FINISHED else f"{run.status}: {run.reason}"
+        if why and id in cases:
+            yield f"{id}, seed {seed}: left out: the base {why}"
 
 
 # tests
