@@ -297,7 +297,7 @@ def test_worst_limit_decides():
     assert [one.verdict for one in judged.judgements] == ["passed", "regressed", "passed"]
 
 
-@pytest.mark.parametrize("metric", [metric.name for metric in COMMON if metric.of_machine])
+@pytest.mark.parametrize("metric", [metric.name for metric in COMMON if metric.of_clock])
 def test_contended_times_prove_nothing(metric):
     """What was measured beside another run is neither kept nor broken, and stays green."""
     shared = result(contended=True, **{metric: 5.0})

@@ -94,6 +94,7 @@ def test_summary_has_the_documented_form(tmp_path):
         "dataset": "squares",
         "status": "finished",
         "seeds": [0, 1],
+        "digests": ["0" * 64, "0" * 64],
         "judged_by": {
             "name": "test_accuracy",
             "better": "higher",

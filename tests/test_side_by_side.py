@@ -186,7 +186,7 @@ def test_interrupt_and_resume(repository, number):
     _, said = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "interrupted; resume with the same words, and --resume --out both" in said
+    assert "interrupted; go on with --resume --out both, before the --" in said
     assert left_behind(repository) == []
     if number == signal.SIGTERM:
         return
