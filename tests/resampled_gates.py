@@ -1,6 +1,6 @@
 """How often the gate is wrong, by resampling real runs.
 
-    python tests/resampled_gates.py SUITES CASE,CASE DIR...
+    python tests/resampled_gates.py SUITES SEEDS,SEEDS CASE,CASE DIR...
 
 A suite draws, for each case, 20 reference runs and new runs from a pool of real ones, and is
 judged as the plugin judges it: the metric of the case, and the shape of its training. Printed
@@ -203,13 +203,15 @@ def sequential(found: Sequence[Pool], suites: int) -> str:
     )
 
 
-def main(suites: int, names: Sequence[str], folders: Sequence[Path]) -> None:
-    """Print the rates."""
+def main(
+    suites: int, seeds: Sequence[int], names: Sequence[str], folders: Sequence[Path]
+) -> None:
+    """Print the rates; `seeds` are the numbers that cases are planned with."""
     found = pools(folders, names)
     for pool in found:
         runs = pool.known.reference(pool.limit.metric)
         print(f"{pool.whole.id}: {runs.n} runs, {runs.mean:.4f}, sd {runs.sd:.4f}")
-    kinds = [(first, most) for first in (1, 3, 5) for most in (None, MOST)]
+    kinds = [(first, most) for first in seeds for most in (None, MOST)]
     print("\n| seeds | --amlnn-max-repeats | red suites | undecided cases | mean seeds |")
     print("|---|---|---|---|---|")
     for first, most in kinds:
@@ -222,4 +224,9 @@ def main(suites: int, names: Sequence[str], folders: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2].split(","), [Path(name) for name in sys.argv[3:]])
+    main(
+        int(sys.argv[1]),
+        [int(seeds) for seeds in sys.argv[2].split(",")],
+        sys.argv[3].split(","),
+        [Path(name) for name in sys.argv[4:]],
+    )
