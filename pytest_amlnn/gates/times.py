@@ -89,7 +89,7 @@ def ratio_of(id: str, by: str, logs: Sequence[float], level: float) -> Ratio:
     half = t_quantile(0.025, count - 1) * error
     sure = t_quantile(level / 2, count - 1) * error
     matters = math.log(SLOWER_MATTERS)
-    verdict = ALIKE if abs(mean) + half < matters else INCONCLUSIVE
+    verdict = ALIKE if mean + half < matters else INCONCLUSIVE  # as long, or shorter
     if abs(mean) > matters and abs(mean) > sure:
         verdict = SLOWER if mean > 0 else FASTER
     return Ratio(
