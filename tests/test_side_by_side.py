@@ -374,6 +374,8 @@ def test_places_in_the_working_tree_are_on_neither_side(repository, monkeypatch)
     ]
     with pytest.raises(commits.SideError, match="names a place in the working tree"):
         side_by_side.plan_of("HEAD", "HEAD", [str(top / "test_small.py")])
+    for data in ([f"--amlnn-data=x={top}/x.zip"], ["--amlnn-weights", f"{top}/w"]):
+        assert side_by_side.plan_of("HEAD", "HEAD", data).arguments == tuple(data)
 
 
 # where code is found

@@ -128,21 +128,21 @@ def installed_from(top: Path) -> list[Path]:
 
     A wheel that was built within a project is that project's.
     """
-    found = set()
+    found: set[Path] = set()
     for one in distributions():
         text, url = one.read_text("direct_url.json"), ""
         with suppress(ValueError, AttributeError):
             url = str(json.loads(text or "{}").get("url", ""))
         place = Path(unquote(urlsplit(url).path)).resolve()
         if url.startswith("file:") and place.is_relative_to(top):
-            found.add((place if place.is_dir() else project_of(place, top)).relative_to(top))
-    return sorted(found)
+            found |= {place} if place.is_dir() else {*projects_above(place, top)[:1]}
+    return sorted(folder.relative_to(top) for folder in found)
 
 
-def project_of(wheel: Path, top: Path) -> Path:
-    """Return the folder of the project that a wheel was built from, below `top`."""
+def projects_above(wheel: Path, top: Path) -> list[Path]:
+    """Return the projects that a wheel lies in, not above `top`, the innermost first."""
     folders = [folder for folder in wheel.parents if folder.is_relative_to(top)]
-    return next((f for f in folders if (f / "pyproject.toml").is_file()), top)
+    return [folder for folder in folders if (folder / "pyproject.toml").is_file()]
 
 
 def install(tree: Path, site: Path) -> None:

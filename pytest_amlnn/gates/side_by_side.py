@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ MOST = 2**20
 """Bytes of it."""
 PAIRS = 10
 """Seeds that each case is trained with on both sides unless --amlnn-repeats says."""
+OF_BOTH = ("--amlnn-data", "--amlnn-weights")
+"""Options whose files are the same for both sides, wherever they lie."""
 ENDED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 """Exit statuses of a pytest that ran its tests: what failed stands in the records."""
 
@@ -75,7 +78,12 @@ def plan_of(base: str, head: str, arguments: Sequence[str]) -> Plan:
         raise SideError("--amlnn-repeats needs a whole number from 1 up")
     commits = commit_of(base), commit_of(head)
     top = str(top_folder())
-    fixed = [a for a in rest if a == top or f"{top}{os.sep}" in a]
+    fixed = [
+        argument
+        for before, argument in pairwise(["", *rest])
+        if (argument == top or f"{top}{os.sep}" in argument)
+        and not (before in OF_BOTH or argument.startswith(OF_BOTH))
+    ]
     if fixed:
         raise SideError(
             f"{fixed[0]}: names a place in the working tree, which is on neither side: name it"
