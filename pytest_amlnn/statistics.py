@@ -149,7 +149,12 @@ def chance_of_so_low(differences: Sequence[float]) -> float:
     return float(stdtr(count - 1, mean / math.sqrt(variance / count)))
 
 
+def mean_of(values: Sequence[float]) -> float:
+    """Return the mean of one value or more."""
+    return math.fsum(values) / len(values)
+
+
 def deviation(values: Sequence[float]) -> float:
     """Return the sample standard deviation of two values or more."""
-    mean = math.fsum(values) / len(values)
+    mean = mean_of(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))

@@ -24,6 +24,7 @@ from pytest_amlnn.gates.verdict import (
     Judgement,
 )
 from pytest_amlnn.metrics import Metric, change_that_matters
+from pytest_amlnn.statistics import mean_of
 
 
 def judge_against(
@@ -126,7 +127,7 @@ def two_samples(
 
 def mean(values: Sequence[float]) -> float | None:
     """Return the mean, None of nothing."""
-    return math.fsum(values) / len(values) if values else None
+    return mean_of(values) if values else None
 
 
 def other_case(ours: Measured, theirs: Measured) -> str:

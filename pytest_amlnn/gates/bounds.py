@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pytest_amlnn.gates.reference import OUTLIER, Reference
+from pytest_amlnn.statistics import mean_of
 
 FAMILY = 0.01
 """Chance that a sweep of unchanged cases has any red limit."""
@@ -72,7 +73,7 @@ def chance_of_drop(values: Sequence[float], reference: Reference, shift: float =
     total = weights[-1]
     for failures, weight in enumerate(weights[:-1]):
         kept = best[: len(best) - failures]
-        away = math.fsum(kept) / len(kept) - reference.mean - shift
+        away = mean_of(kept) - reference.mean - shift
         total += weight * one_sided(away, reference.error(len(kept)), reference.freedom)
     return min(1.0, total)
 
@@ -106,7 +107,7 @@ def lower_bound(values: Sequence[float], reference: Reference, level: float) -> 
         return None
     kept = without_failures(values, reference)
     both = reference.pooled(kept)
-    away = math.fsum(kept) / len(kept) - reference.mean
+    away = mean_of(kept) - reference.mean
     return away - t_quantile(level, both.freedom) * both.error(len(kept))
 
 
@@ -192,7 +193,7 @@ def least_gain(values: Sequence[float], reference: Reference, level: float) -> f
     if reference.soared:
         turned = upper_bound([-value for value in values], reference.turned(), level)
         return None if turned is None else -turned
-    away = math.fsum(values) / len(values) - reference.mean
+    away = mean_of(values) - reference.mean
     return away - t_quantile(level, reference.freedom) * reference.error(len(values))
 
 
@@ -201,7 +202,7 @@ def chance_of_gain(values: Sequence[float], reference: Reference) -> float:
     turned = [-value for value in values]
     if reference.soared:
         return chance_of_drop(turned, reference.turned())
-    error, away = reference.error(len(values)), math.fsum(values) / len(values) - reference.mean
+    error, away = reference.error(len(values)), mean_of(values) - reference.mean
     return one_sided(-away, error, reference.freedom)
 
 
@@ -230,7 +231,7 @@ def seeds_needed(
     if not reference.freedom:
         return None
     kept = without_failures(values, reference)
-    away = math.fsum(kept) / len(kept) - reference.mean
+    away = mean_of(kept) - reference.mean
     unlucky = t_quantile(1 - POWER, reference.freedom)
     count = len(values) + 1
     while count <= MOST_SEEDS:

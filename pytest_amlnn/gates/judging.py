@@ -27,6 +27,7 @@ from pytest_amlnn.gates.verdict import (
 )
 from pytest_amlnn.metrics import COMMON, Metric, change_that_matters, whole_value
 from pytest_amlnn.result import Result
+from pytest_amlnn.statistics import mean_of
 
 
 def judge(
@@ -149,7 +150,7 @@ def held_against(
         low, high = (None if end is None else -end for end in (high, low))
     return Judgement(
         limit=Limit(case="", metric=metric.name),
-        value=math.fsum(values) / len(values),
+        value=mean_of(values),
         verdict=verdict,
         reference=reference.mean,
         margin=margin,

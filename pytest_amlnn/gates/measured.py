@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from pytest_amlnn import answers, store
 from pytest_amlnn.identity import identity_of
 from pytest_amlnn.metrics import COMMON, Metric
 from pytest_amlnn.result import Epoch, Result, Run, finite
+from pytest_amlnn.statistics import mean_of
 
 LARGEST = 1e100
 """Of values that are compared: their squares must be numbers."""
@@ -65,7 +65,7 @@ class Measured:
     def mean(self, name: str) -> float | None:
         """Return the mean of a metric over the runs; None where one has no value."""
         known = self.numbers(name)
-        return math.fsum(known) / len(known) if known else None
+        return mean_of(known) if known else None
 
 
 # runs

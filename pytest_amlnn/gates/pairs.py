@@ -12,7 +12,7 @@ from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.measured import Measured, right_of
 from pytest_amlnn.gates.verdict import INCONCLUSIVE, Judgement, decided
 from pytest_amlnn.metrics import Metric, change_that_matters
-from pytest_amlnn.statistics import deviation
+from pytest_amlnn.statistics import deviation, mean_of
 
 LARGEST_MARGIN = 0.1
 """Of the baseline's value: a drop that few seeds cannot tell is not therefore small."""
@@ -34,7 +34,7 @@ def by_pairs(
     levels: Levels,
 ) -> Judgement:
     """Judge by the differences of pairs with the same seed: Student's t."""
-    count, reference = len(differences), math.fsum(base) / len(base)
+    count, reference = len(differences), mean_of(base)
     least = change_that_matters(metric, reference)
     away, sd = math.fsum(differences) / count, deviation(differences)
     if sd == 0 and away != 0:  # equal by rounding, as accuracies are
@@ -74,7 +74,7 @@ def by_error(
     words: str,
 ) -> Judgement:
     """Judge a difference whose standard error is known, with so many degrees of freedom."""
-    sign, reference = -1.0 if metric.better == "lower" else 1.0, math.fsum(base) / len(base)
+    sign, reference = -1.0 if metric.better == "lower" else 1.0, mean_of(base)
     least = change_that_matters(metric, reference)
     half = t_quantile(levels.drop, freedom) * error
     gain = sign * away - t_quantile(levels.gain, freedom) * error
@@ -86,7 +86,7 @@ def by_error(
     chances = [one_sided(side * sign * away, error, freedom) for side in (1.0, -1.0)]
     return Judgement(
         limit=Limit(case="", metric=metric.name),
-        value=math.fsum(mine) / len(mine),
+        value=mean_of(mine),
         reference=reference,
         verdict=verdict,
         margin=margin,

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
+from pytest_amlnn.statistics import mean_of
+
 OUTLIER = 5.0
 """So many robust standard deviations from the median, a run of a reference failed by itself."""
 
@@ -45,7 +47,7 @@ class Reference:
             return self
         if self.sd_machines:  # seeds of one machine say nothing of the spread between them
             return self
-        mean, freedom = math.fsum(values) / len(values), self.freedom + len(values) - 1
+        mean, freedom = mean_of(values), self.freedom + len(values) - 1
         squares = math.fsum((value - mean) ** 2 for value in values)
         sd = math.sqrt((self.sd**2 * self.freedom + squares) / freedom)
         return replace(self, sd=sd, freedom=freedom)
@@ -67,7 +69,7 @@ def reference_of(machines: Sequence[Sequence[float]], here: int | None = None) -
         v - median(values) for values, bad in zip(machines, failed, strict=True) for v in bad
     ]
     counts = [len(values) for values in usual]
-    means = [math.fsum(values) / len(values) for values in usual]
+    means = [mean_of(values) for values in usual]
     squares = math.fsum(
         (value - mean) ** 2
         for values, mean in zip(usual, means, strict=True)
@@ -76,7 +78,7 @@ def reference_of(machines: Sequence[Sequence[float]], here: int | None = None) -
     freedom = sum(counts) - len(counts)
     sd = math.sqrt(squares / freedom) if freedom else 0.0
     known = Reference(
-        mean=math.fsum(means) / len(means),
+        mean=mean_of(means),
         sd=sd,
         n=sum(counts),
         freedom=freedom,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 from pytest_amlnn.gates import bounds, causes
@@ -11,6 +10,7 @@ from pytest_amlnn.gates.calibration import SHAPE, Calibration
 from pytest_amlnn.gates.comparable import changed
 from pytest_amlnn.gates.measured import Measured, machine_of_all
 from pytest_amlnn.gates.verdict import INCONCLUSIVE, KEPT, RED, REGRESSED, SUSPICIOUS, Judgement
+from pytest_amlnn.statistics import mean_of
 
 
 def with_shape(
@@ -60,7 +60,7 @@ def is_odd(name: str, result: Measured, calibration: Calibration, levels: Levels
 def odd_in_words(name: str, result: Measured, calibration: Calibration) -> str:
     """Say what of a training's shape is not as it was."""
     values = [value for value in result.values[name] if value is not None]
-    mean = math.fsum(values) / len(values)
+    mean = mean_of(values)
     before = calibration.reference(name, machine_of_all(result)).mean
     if name == "gap":
         return (
