@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn import disk
 from pytest_amlnn.disk import DiskError, StoreError
@@ -72,3 +74,37 @@ def forget_damaged(folder: Path, run: Run) -> bool:
         run_file(folder, run.id, run.seed).unlink(missing_ok=True)
         warnings.warn(f"{words}: its run is repeated", DamagedAnswers, stacklevel=2)
     return bool(words)
+
+
+# of a classifier
+
+BINS = 10
+"""Of a reliability diagram: confidences in tenths."""
+
+
+def reliability(said: Mapping[str, Any]) -> list[tuple[int, float, float]]:
+    """Return of each bin of confidences its size, mean confidence and share that is right."""
+    import numpy as np
+
+    confidence = np.asarray(said["confidence"], dtype=float)
+    right = right_of_answers(said)
+    place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+    bins = [place == number for number in range(BINS)]
+    return [
+        (int(b.sum()), float(confidence[b].mean()), float(right[b].mean()))
+        for b in bins
+        if b.any()
+    ]
+
+
+def calibration_error(said: Mapping[str, Any]) -> float:
+    """Return by how much confidence differs from accuracy, on average over the examples."""
+    bins = reliability(said)
+    total = sum(size for size, _, _ in bins)
+    return math.fsum(n * abs(sure - right) for n, sure, right in bins) / max(total, 1)
+
+
+def right_of_answers(said: Mapping[str, Any]) -> np.ndarray:
+    """Return which test examples were classified right, bool (n,)."""
+    found: np.ndarray = said["label"] == said["predicted"]
+    return found

@@ -154,7 +154,31 @@ def mean_of(values: Sequence[float]) -> float:
     return math.fsum(values) / len(values)
 
 
+def mean_if_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None of nothing, and where a value is not known."""
+    known = [value for value in values if value is not None and is_finite(value)]
+    return mean_of(known) if known and len(known) == len(values) else None
+
+
 def deviation(values: Sequence[float]) -> float:
     """Return the sample standard deviation of two values or more."""
     mean = mean_of(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def two_sided(away: float, error: float, freedom: float) -> float:
+    """Return the chance of a difference so large either way, by Student's t."""
+    from scipy.special import stdtr
+
+    if error == 0:
+        return 0.0 if away else 1.0
+    return float(2 * stdtr(freedom, -abs(away) / error))
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """Return chances adjusted for how many there are (Holm 1979), each at most 1."""
+    adjusted, largest = [1.0] * len(chances), 0.0
+    for step, i in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
+        largest = max(largest, min(1.0, chances[i] * (len(chances) - step)))
+        adjusted[i] = largest
+    return adjusted

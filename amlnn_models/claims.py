@@ -1,0 +1,125 @@
+"""What the original report claimed, answered by name from what a sweep measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from pytest_amlnn.report.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTED, Claim
+from pytest_amlnn.report.differences import (
+    MODELS,
+    SIZES,
+    Difference,
+    amount,
+    comparable,
+    compared,
+    interval_of,
+    with_holm,
+)
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.words import count, points
+
+DEEPER = {"vgg19": "vgg11", "resnetv2_50": "resnetv2_18", "inception_v4": "inception_v3"}
+"""Deeper nets, and the shallower one of the same family."""
+RECURRENT = ("lstm", "gru", "birnn", "deep_rnn")
+
+
+def claims(cases: Sequence[Facts], found: Sequence[Difference]) -> tuple[Claim, ...]:
+    """Return the answers to all claims; none where no model of the report was trained."""
+    mine = {*DEEPER, *DEEPER.values(), *RECURRENT}
+    known = [case for case in cases if comparable(case) and case.model in mine]
+    if not known:
+        return ()
+    return depth_overfits(known), future_helps(known), data_help(found)
+
+
+def depth_overfits(cases: Sequence[Facts]) -> Claim:
+    """Answer whether more layers overfit."""
+    text = "More layers overfit: the deeper net of a family is worse for it."
+    pairs = pairs_of(cases, lambda first, second: DEEPER.get(first.model) == second.model)
+    if not pairs:
+        return Claim(text=text, verdict=UNTESTED, why="no net stands beside a deeper one")
+    judged = with_holm([compared(MODELS, *pair) for pair in pairs])
+    worse = sum(
+        d.sure and d.worse is deep and (deep.gap or 0) > (shallow.gap or 0)
+        for d, (deep, shallow) in zip(judged, pairs, strict=True)
+    )
+    better = sum(
+        d.sure and d.better is deep for d, (deep, _) in zip(judged, pairs, strict=True)
+    )
+    verdict = UNDECIDED
+    if worse != better:
+        verdict = SUPPORTED if worse > better else CONTRADICTED
+    told = (
+        f"{deep.name} against {shallow.name}: {amount(d)} {deep.metric.name}"
+        f" {interval_of(d) or '(no interval)'} in favour of {d.better.model}, gap between"
+        f" training and test {points(deep.gap)} and {points(shallow.gap)}"
+        for d, (deep, shallow) in zip(judged, pairs, strict=True)
+    )
+    summed = (
+        f"of {count(len(pairs), 'pair')} the deeper net is surely better in {better}, and"
+        f" surely worse with a larger gap in {worse}"
+    )
+    return Claim(text=text, verdict=verdict, why="; ".join([summed, *told]))
+
+
+def future_helps(cases: Sequence[Facts]) -> Claim:
+    """Answer whether bidirectional nets forecast better because they use the future."""
+    text = "Bidirectional nets forecast better, for they use the future."
+    pairs = pairs_of(
+        cases, lambda first, second: first.model == "birnn" and second.model in RECURRENT
+    )
+    if not pairs:
+        why = "no bidirectional net stands beside another"
+        return Claim(text=text, verdict=UNTESTED, why=why)
+    judged = with_holm([compared(MODELS, *pair) for pair in pairs])
+    won = sum(d.sure and d.better.model == "birnn" for d in judged)
+    lost = sum(d.sure and d.worse.model == "birnn" for d in judged)
+    each = "; ".join(
+        f"{amount(d)} {d.better.metric.name} {interval_of(d) or '(no interval)'} in favour of"
+        f" {d.better.name} against {d.worse.name}"
+        for d in judged
+    )
+    why = (
+        "the window ends before the value to forecast, so no future is in it: both directions"
+        f" read the past; against the other nets it is surely better in {won} of {len(judged)},"
+        f" surely worse in {lost}: {each}"
+    )
+    return Claim(text=text, verdict=CONTRADICTED, why=why)
+
+
+def data_help(found: Sequence[Difference]) -> Claim:
+    """Answer whether more data help."""
+    text = "More data help."
+    sizes = [pair for pair in found if pair.kind == SIZES]
+    if not sizes:
+        return Claim(text=text, verdict=UNTESTED, why="no net was trained on two sizes")
+    helped = sum(pair.sure and pair.better.size > pair.worse.size for pair in sizes)
+    hurt = sum(pair.sure and pair.better.size < pair.worse.size for pair in sizes)
+    verdict = UNDECIDED
+    if helped or hurt:
+        verdict = SUPPORTED if helped > hurt else CONTRADICTED
+    why = (
+        f"of {count(len(sizes), 'step')} to the next larger size {helped} surely help, {hurt}"
+        f" surely hurt, and {len(sizes) - helped - hurt} may be chance; with the same epochs"
+        " more data also mean more steps"
+    )
+    return Claim(text=text, verdict=verdict, why=why)
+
+
+def pairs_of(
+    cases: Iterable[Facts], wanted: Callable[[Facts, Facts], bool]
+) -> list[tuple[Facts, Facts]]:
+    """Return pairs of cases that were trained on the same data, from the same start."""
+    known = [*cases]
+    return [
+        (first, second)
+        for first in known
+        for second in known
+        if wanted(first, second) and first is not second and kind(first) == kind(second)
+    ]
+
+
+def kind(case: Facts) -> tuple[object, ...]:
+    """Return what two cases must have in common."""
+    training = case.result.training
+    return training["dataset"], case.size, training["start"], case.result.case["variant"]

@@ -1,0 +1,133 @@
+"""The answer of a report, in three sentences: what is best, at what cost, how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pytest_amlnn.gates.verdict import RED, UNDECIDED, Verdict
+from pytest_amlnn.report.differences import (
+    MODELS,
+    SURE,
+    Difference,
+    comparable,
+    grouped,
+    models_of,
+    ranked,
+)
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.words import count, listed, number, percent, value_of
+from pytest_amlnn.result import FINISHED
+
+
+def answer(
+    cases: Sequence[Facts],
+    found: Sequence[Difference],
+    verdicts: Mapping[str, Verdict],
+    missing: int,
+) -> tuple[str, str, str]:
+    """Return what a sweep says in three sentences; `missing` cases lack runs."""
+    return best(cases, found), cost(cases), certainty(found, verdicts, cases, missing)
+
+
+def largest_groups(cases: Sequence[Facts]) -> list[list[Facts]]:
+    """Return the models of each family and dataset on its largest size, the best first."""
+    found: dict[tuple[str, str], list[Facts]] = {}
+    for group in grouped([case for case in cases if comparable(case)], models_of):
+        key = (group[0].result.case["family"], group[0].result.training["dataset"])
+        if key not in found or group[0].size > found[key][0].size:
+            found[key] = ranked(group)
+    return [*found.values()]
+
+
+def best(cases: Sequence[Facts], found: Sequence[Difference]) -> str:
+    """Say which model is best on what, and which it cannot be told from."""
+    said = [best_of(group, found) for group in largest_groups(cases)]
+    if said:
+        text = "; ".join(said)
+        return f"{text[0].upper()}{text[1:]}."
+    if not cases:
+        return "Nothing was trained."
+    done = [case for case in cases if case.result.status == FINISHED]
+    if not done:
+        return f"No case finished: {count(len(cases), 'case')} failed."
+    first = f"{done[0].name} reached {done[0].metric.name} {shown(done[0])}" if done else ""
+    return f"{first}; no two models finished on the same data, so there is nothing to compare."
+
+
+def best_of(group: Sequence[Facts], found: Sequence[Difference]) -> str:
+    """Say which of several models is best."""
+    first = group[0]
+    where = f"on {first.result.training['dataset']} ({first.size:,})"
+    alike = [
+        pair.worse.model
+        for pair in found
+        if pair.kind == MODELS and pair.better.id == first.id and not pair.sure
+    ]
+    reached = f"{first.metric.name} {shown(first)}"
+    if len(alike) == len(group) - 1:
+        return (
+            f"{where} no model is distinguishable from the best, {first.model} with {reached}"
+        )
+    text = f"{where} {first.model} is best with {reached}"
+    return f"{text}, not distinguishable from {listed(alike)}" if alike else text
+
+
+def shown(case: Facts) -> str:
+    """Return what a case reached."""
+    return value_of(case.metric, case.spread.mean)
+
+
+def cost(cases: Sequence[Facts]) -> str:
+    """Say what the best takes, and what the cheapest one reaches."""
+    said = []
+    for group in largest_groups(cases):
+        timed = [case for case in group if case.mean("train_seconds")]
+        if group[0] not in timed:
+            continue
+        first, cheapest = group[0], min(timed, key=lambda case: case.mean("train_seconds") or 0)
+        seconds, least = first.mean("train_seconds") or 0, cheapest.mean("train_seconds") or 0
+        text = f"{first.model} takes {number(seconds)} s of training"
+        if cheapest is not first:
+            more = f"{seconds / least:.1f} times as long as {cheapest.model}"
+            text += f", {more}, which reaches {shown(cheapest)}"
+        said.append(text)
+    shared = any(case.result.contended for case in cases)
+    note = " (runs shared the machine: times say little)" if shared else ""
+    return f"{'; '.join(said)}{note}." if said else "There are no costs to compare."
+
+
+def certainty(
+    found: Sequence[Difference],
+    verdicts: Mapping[str, Verdict],
+    cases: Sequence[Facts],
+    missing: int,
+) -> str:
+    """Say how sure that is, whether the gate is green, and what is missing."""
+    sure, seeds = sum(pair.sure for pair in found), {len(case.result.runs) for case in cases}
+    text = "No differences were judged"
+    if found:
+        text = (
+            f"{sure} of {count(len(found), 'difference')} {'is' if sure == 1 else 'are'} more"
+            f" than chance ({percent(SURE)} for all together, {number_of_seeds(seeds)} a case)"
+        )
+    lacking = f", and {count(missing, 'case')} lack runs" if missing else ""
+    return f"{text}; {gate(verdicts, len(cases))}{lacking}."
+
+
+def number_of_seeds(seeds: set[int]) -> str:
+    """Return how many seeds cases have, from the fewest to the most."""
+    least, most = min(seeds), max(seeds)
+    return count(most, "seed") if least == most else f"{least} to {most} seeds"
+
+
+def gate(verdicts: Mapping[str, Verdict], cases: int) -> str:
+    """Say whether the gate is green."""
+    red = [id for id, verdict in verdicts.items() if verdict.name in RED]
+    judged = [verdict for verdict in verdicts.values() if verdict.name]
+    undecided = sum(verdict.name in UNDECIDED for verdict in judged)
+    if red:
+        return f"the gate is red for {listed(red, 3)}"
+    if not judged:
+        return "no case has a limit, so there is no gate"
+    open_ = f", {undecided} of them not decided" if undecided else ""
+    return f"the gate is green: {len(judged)} of {count(cases, 'case')} judged{open_}"

@@ -1,0 +1,250 @@
+"""What the runs of a case show of how it learned: the material of explanations and figures."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pytest_amlnn import answers, store
+from pytest_amlnn.gates.measured import main_metric_of
+from pytest_amlnn.metrics import Metric
+from pytest_amlnn.result import Epoch, Result, Run
+from pytest_amlnn.statistics import Spread, mean_if_known
+
+LATE = 4
+"""The end of a training is the last one of so many parts, and at least one epoch."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One case, and what its finished runs show; means over the seeds, None where unknown."""
+
+    result: Result
+    folder: Path | None = None
+    """Where answers lie."""
+    name: str = ""
+    """In sentences: the text between the brackets of its id where that is enough."""
+
+    @property
+    def id(self) -> str:
+        """The case."""
+        return self.result.id
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return str(self.result.training["model"])
+
+    @property
+    def size(self) -> int:
+        """Training examples, or points of a series."""
+        return int(self.result.case["size"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """How it was trained, as plain data."""
+        found = self.result.training.get("recipe")
+        return found if isinstance(found, Mapping) else {}
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The one that the case is judged by."""
+        return main_metric_of(self.result)
+
+    @cached_property
+    def spread(self) -> Spread:
+        """Of that metric, over the seeds."""
+        return self.result.spread(self.metric)
+
+    def mean(self, name: str) -> float | None:
+        """Return the mean of a metric or baseline."""
+        return mean_if_known([run.value(name) for run in self.result.runs])
+
+    # learning
+
+    @property
+    def gap(self) -> float | None:
+        """By how much the accuracy on training examples exceeds that of the test."""
+        return difference(self.mean("train_accuracy"), self.mean("test_accuracy"))
+
+    @property
+    def used_up(self) -> float:
+        """Share of the runs that ended with the budget of epochs, not before."""
+        budget = self.recipe.get("epochs")
+        return share_of(self.result.runs, lambda run: len(run.epochs) == budget)
+
+    @property
+    def best_is_last(self) -> float:
+        """Share of the runs whose best epoch is the last."""
+        return share_of(self.result.runs, lambda run: run.best_epoch == len(run.epochs))
+
+    @property
+    def epochs(self) -> float | None:
+        """Epochs that were trained."""
+        return mean_if_known([float(len(run.epochs)) for run in self.result.runs])
+
+    @property
+    def steps(self) -> float | None:
+        """Steps that were trained."""
+        return self.over_runs(lambda epochs: float(sum(epoch.steps for epoch in epochs)))
+
+    def end_of(self, score: str, *, validation: bool = False) -> float | None:
+        """Return a score of the last epoch."""
+        return self.over_runs(lambda epochs: score_of(epochs[-1], score, validation))
+
+    def best_loss(self, *, validation: bool = False) -> float | None:
+        """Return the loss of the epoch whose weights were tested."""
+        losses = [
+            score_of(run.epochs[run.best_epoch - 1], "loss", validation)
+            if run.best_epoch
+            else None
+            for run in self.result.runs
+        ]
+        return mean_if_known(losses)
+
+    def change_of(self, score: str, *, validation: bool = False) -> float | None:
+        """Return by how much a score changed over the end of the training."""
+
+        def change(epochs: tuple[Epoch, ...]) -> float | None:
+            before = epochs[-1 - max(1, len(epochs) // LATE)] if len(epochs) > 1 else None
+            if before is None:
+                return None
+            ends = (score_of(epoch, score, validation) for epoch in (epochs[-1], before))
+            return difference(*ends)
+
+        return self.over_runs(change)
+
+    @property
+    def still_falling(self) -> float | None:
+        """By which share the validation loss fell over the end of the training."""
+        end, change = (
+            self.end_of("loss", validation=True),
+            self.change_of("loss", validation=True),
+        )
+        return (
+            None if end is None or change is None or end == change else -change / (end - change)
+        )
+
+    @property
+    def risen(self) -> float | None:
+        """By which share the validation loss ended above its lowest."""
+
+        def rise(epochs: tuple[Epoch, ...]) -> float | None:
+            losses = [score_of(epoch, "loss", True) for epoch in epochs]
+            known = [loss for loss in losses if loss is not None]
+            lowest = min(known, default=0.0)
+            return known[-1] / lowest - 1 if lowest > 0 else None
+
+        return self.over_runs(rise)
+
+    @property
+    def gradient(self) -> float | None:
+        """Norm of the gradient, the median epoch's."""
+        return self.over_runs(
+            lambda epochs: sorted(e.gradient_norm for e in epochs)[len(epochs) // 2]
+        )
+
+    @property
+    def moved(self) -> bool:
+        """Whether the training loss fell by a tenth over the epochs."""
+        first = self.over_runs(lambda epochs: score_of(epochs[0], "loss", False))
+        last = self.end_of("loss")
+        return first is not None and last is not None and last < 0.9 * first
+
+    @property
+    def made_harder(self) -> bool:
+        """Whether training examples are changed or smoothed, so that fewer are got right."""
+        transforms = self.recipe.get("transforms")
+        changes = transforms if isinstance(transforms, Mapping) else {}
+        changed = any(changes.get(name) for name in ("mixup", "cutmix", "shift", "flip"))
+        cropped = changes.get("crop", 1.0) < 1
+        return changed or cropped or bool(self.recipe.get("label_smoothing"))
+
+    def over_runs(self, of: Callable[[tuple[Epoch, ...]], float | None]) -> float | None:
+        """Return the mean of what follows from each run's epochs."""
+        return mean_if_known(
+            [of(run.epochs) if run.epochs else None for run in self.result.runs]
+        )
+
+    # answers
+
+    @cached_property
+    def answers(self) -> tuple[Mapping[str, Any], ...]:
+        """Arrays by name of what the net said of each test example, a run each, with `names`.
+
+        Nothing where any run lacks them.
+        """
+        if self.folder is None:
+            return ()
+        try:
+            return tuple(
+                {**arrays, "names": names}
+                for run in self.result.runs
+                for names, arrays in [answers.load_answers(self.folder, run.id, run.seed)]
+            )
+        except store.StoreError:
+            return ()
+
+    @cached_property
+    def classified(self) -> bool:
+        """Whether every run says of each test example its class, and the predicted one."""
+        wanted = {"label", "predicted", "confidence"}
+        return bool(self.answers) and all(wanted <= a.keys() for a in self.answers)
+
+    @property
+    def confidence(self) -> float | None:
+        """Mean of the chance that it gives to what it predicts."""
+        if not self.classified:
+            return None
+        return mean_if_known([float(a["confidence"].mean()) for a in self.answers])
+
+    @cached_property
+    def calibration_error(self) -> float | None:
+        """Expected calibration error of the answers (Guo et al. 2017, arXiv 1706.04599)."""
+        if not self.classified:
+            return None
+        return mean_if_known([answers.calibration_error(a) for a in self.answers])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, by label; nothing where the records do not say."""
+        found = self.result.runs[0].data.get("classes")
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Examples by split."""
+        said = self.result.runs[0].data.get("counts")
+        known = said.items() if isinstance(said, Mapping) else ()
+        return {name: count for name, count in known if isinstance(count, int)}
+
+
+def facts_of(results: Sequence[Result], folder: Path | None) -> tuple[Facts, ...]:
+    """Return the facts of all cases of a sweep."""
+    labels = Counter(str(result.case["label"]) for result in results)
+    return tuple(
+        Facts(result, folder, label if labels[label] == 1 else result.id)
+        for result in results
+        for label in [str(result.case["label"])]
+    )
+
+
+def difference(first: float | None, second: float | None) -> float | None:
+    """Return a difference, None where either side is not known."""
+    return None if first is None or second is None else first - second
+
+
+def score_of(epoch: Epoch, score: str, validation: bool) -> float | None:
+    """Return a finite score of an epoch."""
+    value = (epoch.validation if validation else epoch.train).get(score)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def share_of(runs: tuple[Run, ...], holds: Callable[[Run], bool]) -> float:
+    """Return the share of runs that something holds of."""
+    return sum(map(holds, runs)) / len(runs)

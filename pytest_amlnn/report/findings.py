@@ -1,0 +1,48 @@
+"""What a report says of a sweep besides its tables, judged once for all renderers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from pytest_amlnn.gates.verdict import Verdict
+from pytest_amlnn.report.answer import answer
+from pytest_amlnn.report.claims import Claim
+from pytest_amlnn.report.differences import Difference, drawn
+from pytest_amlnn.report.explanations import explain
+from pytest_amlnn.report.facts import Facts, facts_of
+from pytest_amlnn.report.sentences import Sentence
+from pytest_amlnn.result import Result
+
+CLAIMS = "pytest_amlnn.claims"
+"""Entry point group: each a function of cases and their differences that returns claims."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Facts of all cases, what they differ in, and what follows."""
+
+    cases: tuple[Facts, ...]
+    differences: tuple[Difference, ...]
+    sentences: tuple[Sentence, ...]
+    claims: tuple[Claim, ...]
+    answer: tuple[str, str, str]
+    """What is best on what, what it costs, and how sure that is."""
+
+
+def find(
+    results: Sequence[Result], verdicts: Mapping[str, Verdict], folder: Path, *, missing: int
+) -> Findings:
+    """Judge the differences of a sweep's cases, and explain them; `missing` cases lack runs."""
+    cases = facts_of(results, folder)
+    differences = tuple(drawn(cases))
+    makers = [entry.load() for entry in sorted(entry_points(group=CLAIMS))]
+    return Findings(
+        cases=cases,
+        differences=differences,
+        sentences=explain(cases, differences, verdicts),
+        claims=tuple(claim for make in makers for claim in make(cases, differences)),
+        answer=answer(cases, differences, verdicts, missing),
+    )
