@@ -181,8 +181,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for title, lines, marks in text.terminal(session.sweep, out, writer.fullwidth, encoding):
         if title:
             terminalreporter.section(title, **marks)
-        for line in lines:
-            terminalreporter.write_line(line)
+        for line, colours in lines:
+            terminalreporter.write_line(line, **colours)
     for line in planning.limits_in_words(session.sweep, config):
         terminalreporter.write_line(lines_for_terminal(line))
     if session.warning:

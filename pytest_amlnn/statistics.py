@@ -175,10 +175,10 @@ def two_sided(away: float, error: float, freedom: float) -> float:
     return float(2 * stdtr(freedom, -abs(away) / error))
 
 
-def holm(chances: Sequence[float]) -> list[float]:
-    """Return chances adjusted for how many there are (Holm 1979), each at most 1."""
+def holm(chances: Sequence[float], count: int) -> list[float]:
+    """Return chances adjusted for `count` comparisons, of which these are some (Holm 1979)."""
     adjusted, largest = [1.0] * len(chances), 0.0
     for step, i in enumerate(sorted(range(len(chances)), key=lambda i: chances[i])):
-        largest = max(largest, min(1.0, chances[i] * (len(chances) - step)))
+        largest = max(largest, min(1.0, chances[i] * (count - step)))
         adjusted[i] = largest
     return adjusted

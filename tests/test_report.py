@@ -19,7 +19,7 @@ from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 from pytest_amlnn import CLASSIFICATION, FORECAST, outcome, report, training
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.metrics import COMMON
-from pytest_amlnn.report.sweep import document, tables
+from pytest_amlnn.report.tables import document, tables
 from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.result import SCHEMA
@@ -76,14 +76,19 @@ def test_summary_has_the_documented_form(tmp_path):
     )
     pictures = plain["cases"][1]
 
-    assert {name: value for name, value in plain.items() if name != "cases"} == {
+    said = ("cases", "answer", "explanations")
+
+    assert {name: value for name, value in plain.items() if name not in said} == {
         "schema": 2,
         "profile": "quick",
         "environment": {**ENVIRONMENT, "schema": SCHEMA, "datasets": DATASETS},
         "skipped": [{"id": "test_small[big]", "reason": "no data; `amlnn fetch` gets them"}],
         "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
         "comparisons": [],
+        "claims": [],
     }
+    assert len(plain["answer"]) == 3
+    assert plain["explanations"] == []
     assert {name: value for name, value in pictures.items() if name != "metrics"} == {
         "id": PICTURES,
         "family": "small",
@@ -535,10 +540,12 @@ def test_hostile_reason_of_a_skip_breaks_nothing(tmp_path, name):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_reason_of_a_run_breaks_nothing(tmp_path, name):
-    """What went wrong with a run is one item of its list, and no HTML."""
+    """What went wrong with a run is one item of each list that says it, and no HTML."""
     tokens = parsed(sweep(tmp_path, [small_run(status="crashed", reason=name)]))
+    plain_tokens = parsed(sweep(tmp_path, [small_run(status="crashed", reason="oh")]))
+    kinds = [[token.type for token in found] for found in (tokens, plain_tokens)]
 
-    assert [token.type for token in tokens].count("list_item_open") == 2
+    assert kinds[0].count("list_item_open") == kinds[1].count("list_item_open")
     assert not [token for token in tokens if token.type.startswith("html")]
 
 
@@ -555,20 +562,21 @@ def test_hostile_dataset_breaks_nothing(tmp_path, name):
 
 
 def test_terminal_shows_tables_and_where_the_report_is(tmp_path):
-    """Each table is a section of its own, and the last line names report.md."""
+    """Each table is a section of its own, then the answer; the last line names the report."""
     sections = terminal(report.read(sweep(tmp_path, small_runs())), tmp_path, 300)
 
-    assert [title for title, _, _ in sections] == ["small on ar", "small on squares", ""]
-    assert sections[-1][1] == [f"\nreport: {tmp_path / 'report.md'}"]
+    titles = ["small on ar", "small on squares", "answer", ""]
+    assert [title for title, _, _ in sections] == titles
+    assert sections[-1][1][-1][0] == f"report: {tmp_path / 'report.html'} and report.md"
 
 
 def test_terminal_says_how_to_resume(tmp_path):
     """What is missing is listed in red, with the options that complete the sweep."""
     folder = sweep(tmp_path, small_runs(), missing=["test_small[lost]"])
-    _, _, (title, lines, marks), _ = terminal(report.read(folder), folder, 300)
+    _, _, (title, lines, marks), *_ = terminal(report.read(folder), folder, 300)
 
     assert (title, marks) == ("missing", {"red": True})
-    assert lines == [
+    assert [line for line, _ in lines] == [
         "test_small[lost]: no run ended with seed 0",
         f"resume with: --amlnn-resume --amlnn-out {folder}",
     ]
@@ -579,7 +587,7 @@ def test_hostile_name_moves_no_cursor(tmp_path, text):
     """A terminal is given printable characters, whatever a model or dataset is called."""
     folder = sweep(tmp_path, [small_run(model=text, dataset=text)], missing=[f"t[{text}]"])
     found = terminal(report.read(folder), tmp_path, 300)
-    shown = "".join([title + "".join(lines) for title, lines, _ in found[:-1]])
+    shown = "".join(title + "".join(line for line, _ in lines) for title, lines, _ in found)
 
     assert [c for c in shown if not c.isprintable() and c != "\n"] == []
     assert text.encode("unicode_escape").decode() in shown
@@ -595,10 +603,10 @@ def wide(tmp_path_factory) -> Table:
 
 def shown_and_left_out(table: Table, width: int) -> tuple[list[str], list[str], int]:
     """Give the heads that are shown and those that are named below, and the widest line."""
-    whole, *below = fit_width(table, width)
-    head, *lines = whole.splitlines()
-    names = below[0].removeprefix("also in report.md: ").split(", ") if below else []
-    return re.split("  +", head.strip()), names, max(map(len, [head, *lines]))
+    lines = fit_width(table, width)
+    rows, below = lines[: 2 + len(table.rows)], lines[2 + len(table.rows) :]
+    names = " ".join(below).removeprefix("also in the report: ").split(", ") if below else []
+    return re.split("  +", rows[0].strip()), names, max(map(len, rows))
 
 
 @given(width=st.integers(1, 250))

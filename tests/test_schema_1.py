@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_amlnn import CLASSIFICATION, FORECAST, plans, report, store
-from pytest_amlnn.report.sweep import tables
+from pytest_amlnn.report.tables import tables
 from pytest_amlnn.report.text import text_of
 from pytest_amlnn.result import Result
 from pytest_amlnn.schema_1 import upgrade

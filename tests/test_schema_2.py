@@ -10,7 +10,7 @@ import pytest
 from small_runs import plan_of
 
 from pytest_amlnn import plans, report, store
-from pytest_amlnn.report.sweep import tables
+from pytest_amlnn.report.tables import tables
 from pytest_amlnn.report.text import text_of
 from pytest_amlnn.store import StoreError
 

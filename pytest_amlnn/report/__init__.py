@@ -14,6 +14,8 @@ from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.gates.gate import baseline_name
 from pytest_amlnn.gates.measured import main_metric_of
 from pytest_amlnn.gates.verdict import Judgement
+from pytest_amlnn.report.differences import Difference
+from pytest_amlnn.report.rules_of_pairs import confounders
 from pytest_amlnn.report.sweep import Sweep, read
 from pytest_amlnn.result import FINISHED, Result, finite
 
@@ -22,13 +24,14 @@ SUMMARY_SCHEMA = 2
 
 def write(folder: Path) -> Sweep:
     """Render all reports of a run directory into it."""
-    from pytest_amlnn.report import ci, text  # only where there is something to report
+    from pytest_amlnn.report import ci, page, text  # only where there is something to report
 
     sweep = read(folder)
     store.write_json(folder / "summary.json", summary(sweep))
     store.write_json(folder / "benchmark.json", benchmark(sweep))
     store.write_json(folder / "bigger_is_better.json", ci.bigger_is_better(sweep))
     disk.write(folder / "report.md", text.markdown(sweep).encode())
+    disk.write(folder / "report.html", page.html(sweep).encode())
     return sweep
 
 
@@ -51,6 +54,7 @@ def failures_for_ci(sweep: Sweep) -> list[str]:
 
 def summary(sweep: Sweep) -> dict[str, Any]:
     """Return the whole sweep in the documented schema, for other programs."""
+    found = sweep.findings
     plain: dict[str, Any] = finite(
         {
             "schema": SUMMARY_SCHEMA,
@@ -59,7 +63,10 @@ def summary(sweep: Sweep) -> dict[str, Any]:
             "cases": [summary_of(result, sweep) for result in sweep.results],
             "skipped": sweep.skipped,
             "missing": sweep.missing,
-            "comparisons": comparisons(sweep),
+            "comparisons": [*comparisons(sweep), *map(difference_of, found.differences)],
+            "explanations": [asdict(sentence) for sentence in found.sentences],
+            "claims": [asdict(claim) for claim in found.claims],
+            "answer": [*found.answer],
         }
     )
     return plain
@@ -90,11 +97,29 @@ def comparisons(sweep: Sweep) -> list[dict[str, Any]]:
     """Return how each case stands against that of the baseline, where one was given."""
     name = sweep.plan["options"].get("baseline")
     return [
-        {"id": result.id, "baseline": name, **limit_of(judgement)}
+        {"kind": "baseline", "id": result.id, "baseline": name, **limit_of(judgement)}
         for result in sweep.results
         for judgement in sweep.verdicts[result.id].judgements
         if name and judgement.limit.where == baseline_name(name)
     ]
+
+
+def difference_of(found: Difference) -> dict[str, Any]:
+    """Return how the better of two cases of this sweep stands against the other."""
+    return {
+        "kind": found.kind,
+        "better": found.better.id,
+        "worse": found.worse.id,
+        "metric": found.better.metric.name,
+        "difference": found.away,
+        "low": found.low,
+        "high": found.high,
+        "chance": found.chance,
+        "adjusted": found.adjusted,
+        "verdict": "better" if found.sure else "not distinguishable",
+        "how": found.how,
+        "confounders": confounders(found),
+    }
 
 
 def judged_by(result: Result) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
+from itertools import pairwise
 
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.gates.pairs import SEEDS_DIFFER
@@ -82,26 +82,27 @@ def drawn(cases: Iterable[Facts]) -> list[Difference]:
     larger size, and the same model from random and from trained weights.
     """
     known = [case for case in cases if comparable(case)]
-    shown: list[tuple[str, Facts, Facts]] = []
-    hidden: list[tuple[Facts, Facts]] = []
+    pairs: list[tuple[str, Facts, Facts]] = []
+    hidden = 0
     for group in grouped(known, models_of):
         best, *others = ranked(group)
-        shown += [(MODELS, best, case) for case in others]
+        pairs += [(MODELS, best, case) for case in others]
         # the best one was chosen by these numbers: all pairs could have been drawn
-        hidden += combinations(others, 2)
+        hidden += math.comb(len(others), 2)
     for group in grouped(known, sizes_of):
         ordered = sorted(group, key=lambda case: case.size)
-        shown += [(SIZES, large, small) for small, large in pairwise(ordered)]
+        pairs += [(SIZES, large, small) for small, large in pairwise(ordered)]
     for group in grouped(known, starts_of):
-        shown += [(STARTS, first, second) for first, second in pairwise(group)]
-    found = [compared(kind, *pair) for kind, *pair in shown]
-    besides = [compared(MODELS, *pair) for pair in hidden]
-    return with_holm([*found, *besides])[: len(found)]
+        pairs += [(STARTS, first, second) for first, second in pairwise(group)]
+    return with_holm([compared(kind, *pair) for kind, *pair in pairs], hidden)
 
 
-def with_holm(found: Sequence[Difference]) -> list[Difference]:
-    """Return differences with their chances adjusted for how many they are."""
-    chances = holm([difference.chance for difference in found])
+def with_holm(found: Sequence[Difference], hidden: int = 0) -> list[Difference]:
+    """Return differences with their chances adjusted for how many they are.
+
+    `hidden` counts those that could have been drawn as well.
+    """
+    chances = holm([difference.chance for difference in found], len(found) + hidden)
     return [replace(d, adjusted=chance) for d, chance in zip(found, chances, strict=True)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -177,15 +177,19 @@ class Facts:
     def answers(self) -> tuple[Mapping[str, Any], ...]:
         """Arrays by name of what the net said of each test example, a run each, with `names`.
 
-        Nothing where any run lacks them.
+        Nothing where any run lacks them, or where they are not as they were stored.
         """
-        if self.folder is None:
+        folder = self.folder
+        if folder is None or any(
+            run.answers is None or answers.damaged_answers(folder, run)
+            for run in self.result.runs
+        ):
             return ()
         try:
             return tuple(
                 {**arrays, "names": names}
                 for run in self.result.runs
-                for names, arrays in [answers.load_answers(self.folder, run.id, run.seed)]
+                for names, arrays in [answers.load_answers(folder, run.id, run.seed)]
             )
         except store.StoreError:
             return ()
@@ -232,6 +236,28 @@ def facts_of(results: Sequence[Result], folder: Path | None) -> tuple[Facts, ...
         for result in results
         for label in [str(result.case["label"])]
     )
+
+
+def groups(cases: Iterable[Facts]) -> dict[tuple[str, str, int], list[Facts]]:
+    """Return cases by family, dataset and size, the smallest first."""
+    found: dict[tuple[str, str, int], list[Facts]] = {}
+    for case in sorted(cases, key=lambda case: (case.size, case.id)):
+        key = (str(case.result.case["family"]), str(case.result.training["dataset"]), case.size)
+        found.setdefault(key, []).append(case)
+    return found
+
+
+def by_dataset(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
+    """Return cases by family and dataset."""
+    found: dict[tuple[str, str], list[Facts]] = {}
+    for key, group in groups(cases).items():
+        found.setdefault(key[:2], []).extend(group)
+    return found
+
+
+def largest(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
+    """Return the cases of the largest size by family and dataset."""
+    return {key[:2]: group for key, group in groups(cases).items()}
 
 
 def difference(first: float | None, second: float | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from pytest_amlnn.statistics import Spread
 
@@ -36,6 +36,8 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     essential: frozenset[str] = frozenset()
     """Heads of the columns that stay where there is no room for all."""
+    note: str = ""
+    """How it is to be read."""
 
     def only(self, heads: Collection[str]) -> Table:
         """Return the table with these columns alone."""
@@ -60,10 +62,14 @@ class Document:
     """A whole report, for people."""
 
     title: str
+    answer: tuple[str, ...]
+    """The short of it, in sentences."""
     machine: str
     datasets: tuple[str, ...]
     tables: tuple[Table, ...]
     notices: tuple[Notice, ...]
     """Those that have lines."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
     """Sentences that explain the columns."""
+    details: tuple[Table, ...] = ()
+    """Further tables: what stands behind the sentences."""

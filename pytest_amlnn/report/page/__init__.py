@@ -1,0 +1,189 @@
+"""report.html: one file that asks nobody for anything, and can be read without its script."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from itertools import groupby
+from typing import Any
+
+from pytest_amlnn.escapes import visible
+from pytest_amlnn.report.drawing import Figure, Models
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.figures import sections
+from pytest_amlnn.report.sentences import Sentence
+from pytest_amlnn.report.sweep import Sweep
+from pytest_amlnn.report.tables import document
+from pytest_amlnn.report.text import text_of
+from pytest_amlnn.report.values import Cell, Table
+from pytest_amlnn.report.wrong import wrong_pictures
+
+POLICY = (
+    "default-src 'none'; style-src {style}; script-src {script}; img-src data:;"
+    " base-uri 'none'; form-action 'none'"
+)
+
+
+def html(sweep: Sweep) -> str:
+    """Return the whole report as a page."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.finalize = as_shown
+    style, script = text("report.css"), text("report.js")
+    cases = sweep.findings.cases
+    models = Models(names=tuple(dict.fromkeys(case.model for case in cases)))
+    drawn = sections(cases, models)
+    whole = document(sweep)
+    figures = [figure for section in drawn for figure in section.figures]
+    return environment.from_string(text("report.html.j2")).render(
+        policy=POLICY.format(style=hash_of(style), script=hash_of(script)),
+        style=Markup(style),
+        script=Markup(script),
+        document=whole,
+        models=[{"name": name, "colour": models.colour(name)} for name in models.names],
+        tables=[plain_table(table) for table in whole.tables],
+        details={table.title: plain_table(table) for table in whole.details},
+        paragraphs=paragraphs(sweep.findings.sentences),
+        claims=sweep.findings.claims,
+        sections=[
+            {"title": section.title, "figures": [plain_figure(f) for f in section.figures]}
+            for section in drawn
+        ],
+        wrong=wrong_pictures(sweep),
+        environment=environment_rows(sweep),
+        commands=[command_of(case, sweep) for case in cases],
+        marks=Markup(marks_of(figures)),
+    )
+
+
+def as_shown(value: Any) -> Any:
+    """Return what is put into the page, with what is invisible in a name made visible."""
+    return visible(value) if type(value) is str else value
+
+
+def text(name: str) -> str:
+    """Return a file of this folder."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def hash_of(content: str) -> str:
+    """Return what a content security policy names an inline element by."""
+    digest = hashlib.sha256(content.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+# what the template shows
+
+
+def plain_table(table: Table) -> dict[str, Any]:
+    """Return a table: of each cell its text, and the number that it is sorted by."""
+    place = table.heads.index("model") if "model" in table.heads else None
+    rows = [
+        {
+            "model": text_of(row[place]) if place is not None else "",
+            "cells": [
+                {"text": text_of(cell), "number": number_of(cell), "kind": kind_of(head, cell)}
+                for head, cell in zip(table.heads, row, strict=True)
+            ],
+        }
+        for row in table.rows
+    ]
+    return {"title": table.title, "heads": table.heads, "rows": rows, "note": table.note}
+
+
+def number_of(cell: Cell) -> float | None:
+    """Return the number of a cell; None where it is words."""
+    return None if cell.spread is None else cell.spread.mean
+
+
+MARKS = {
+    **dict.fromkeys(("passed", "identical"), "good"),
+    **dict.fromkeys(("regressed", "suspicious"), "bad"),
+    **dict.fromkeys(("inconclusive", "not comparable"), "open"),
+}
+
+
+LONG = 40
+"""Characters from which words are broken into lines."""
+
+
+def kind_of(head: str, cell: Cell) -> str:
+    """Return how a cell is shown: as a number, as long words, or in the colour of a verdict."""
+    if cell.spread is not None:
+        return "number"
+    if head == "status":
+        return "bad" if cell.words else ""
+    if head == "gate":
+        return MARKS.get(cell.words, "")
+    return "long" if len(cell.words) > LONG else ""
+
+
+def plain_figure(figure: Figure) -> dict[str, Any]:
+    """Return a figure, whose SVG stands in the page as it is."""
+    from markupsafe import Markup
+
+    return {
+        "title": figure.title,
+        "words": figure.words,
+        "caption": figure.caption,
+        "svg": Markup(figure.svg),
+    }
+
+
+def marks_of(figures: Sequence[Figure]) -> str:
+    """Return what can be pointed at in each figure, as JSON that no tag can end."""
+    plain = [asdict(figure.marks) for figure in figures]
+    return json.dumps(plain, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def paragraphs(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
+    """Return sentences on the same cases as paragraphs, those that chance may make last."""
+    found = []
+    for _, group in groupby(sentences, key=lambda sentence: sentence.cases):
+        mine = [*group]
+        found.append(
+            {
+                "rules": [sentence.rule for sentence in mine],
+                "sentences": [sentence.text for sentence in mine],
+                "evidence": [line for sentence in mine for line in sentence.evidence],
+                "open": any(sentence.rule == "indistinct" for sentence in mine),
+            }
+        )
+    return sorted(found, key=lambda paragraph: bool(paragraph["open"]))
+
+
+def environment_rows(sweep: Sweep) -> list[tuple[str, str]]:
+    """Return what the sweep ran on and with, a name and a value a row."""
+    known = sweep.environment
+    plain = {
+        name: value
+        for name, value in known.items()
+        if isinstance(value, str | int | float) and name != "schema"
+    }
+    packages = known.get("packages")
+    versions = packages if isinstance(packages, dict) else {}
+    commit = sweep.plan.get("commit")
+    rows = [*plain.items(), *versions.items()]
+    if isinstance(commit, dict):
+        rows += [(f"commit {name}", value) for name, value in commit.items()]
+    return [(str(name), str(value)) for name, value in rows]
+
+
+def command_of(case: Facts, sweep: Sweep) -> dict[str, str]:
+    """Return the command that reproduces a case."""
+    options = sweep.plan["options"]
+    nodes = {c["id"]: c["nodeid"] for c in sweep.plan["cases"]}
+    seeds = case.result.seeds
+    words = ["pytest", nodes.get(case.id, case.id), f"--amlnn-profile={options['profile']}"]
+    words += [f"--amlnn-seed={seeds[0]}", f"--amlnn-repeats={seeds[-1] - seeds[0] + 1}"]
+    device = case.result.runs[0].environment.get("device")
+    if device:
+        words.append(f"--amlnn-device={device}")
+    return {"name": case.name, "model": case.model, "command": shlex.join(words)}
