@@ -172,7 +172,7 @@ def svg_of(drawing: Drawing, title: str) -> str:
 
 
 REFERENCE = re.compile(r"url\(#([^)]+)\)")
-NUMBER = re.compile(r"(-?\d+\.\d)\d+")
+NUMBER = re.compile(r"(-?\d+)\.(\d)\d*")
 SPACES = re.compile(r"\s*\n\s*|\s+(?=[A-Za-z])|(?<=[A-Za-z])\s+")
 """Of a path's data: only those between numbers say anything."""
 DEFAULTS = {"font-family", "stroke-linejoin", "stroke-linecap"}
@@ -220,10 +220,15 @@ def attributes(node: Element, prefix: str, used: set[str]) -> dict[str, str]:
         found["class"] = id
     elif id in used:
         found["id"] = f"{prefix}{id}"
-    found = {name: NUMBER.sub(r"\1", value) for name, value in found.items()}
+    found = {name: NUMBER.sub(shortened, value) for name, value in found.items()}
     if "d" in found:
         found["d"] = SPACES.sub("", found["d"])
     return {name: REFERENCE.sub(rf"url(#{prefix}\1)", value) for name, value in found.items()}
+
+
+def shortened(number: re.Match[str]) -> str:
+    """Return a number cut to a tenth, which nobody sees in a drawing."""
+    return number[1] if number[2] == "0" else f"{number[1]}.{number[2]}"
 
 
 def as_attributes(style: str) -> dict[str, str]:
@@ -254,5 +259,5 @@ def frame(axis: Axes) -> dict[str, Any]:
 
 
 def rounded(value: float | None) -> float | None:
-    """Return a number in four digits: short, and closer than anybody points."""
-    return None if value is None else float(f"{value:.4g}")
+    """Return a number in three digits, as the tables show it."""
+    return None if value is None else float(f"{value:.3g}")

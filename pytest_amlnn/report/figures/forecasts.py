@@ -19,6 +19,8 @@ SHOWN = 120
 """Points of the test block that are drawn: its last ones."""
 SMOOTHED = 50
 """Points over which squared errors are averaged."""
+STEP = 5
+"""Of these averages every fifth is drawn: the others say nothing else."""
 BASELINES = {
     "oracle": "oracle (floor)",
     "autoregression": "autoregression",
@@ -60,15 +62,8 @@ def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
             drawn = models.of(case.model)
             forecast = np.asarray(case.answers[0]["forecast"], dtype=float).ravel()
             axes[0].plot(times, forecast[first:], "-", **drawn, linewidth=1, alpha=0.9)
-            errors = np.mean(
-                [smoothed(a["forecast"], a["truth"]) for a in case.answers], axis=0
-            )
-            axes[1].plot(np.arange(len(errors)) + SMOOTHED / 2, errors, **drawn, linewidth=1)
-        if "oracle" in said:
-            floor = np.mean(
-                [smoothed(a["oracle"], a["truth"]) for a in cases[0].answers], axis=0
-            )
-            axes[1].plot(np.arange(len(floor)) + SMOOTHED / 2, floor, color=GREY, linewidth=1.5)
+            draw_errors(axes[1], case, "forecast", drawn)
+        draw_errors(axes[1], cases[0], "oracle", {"color": GREY})
         axes[0].set_ylabel("value")
         axes[0].set_title(f"seed {cases[0].result.seeds[0]}, the last test points", fontsize=8)
         axes[1].set_ylabel("squared error")
@@ -102,6 +97,17 @@ def draw_band(axis: Axes, said: Any, first: int) -> None:
     if "noise_scale" in said:
         noise = 2 * np.asarray(said["noise_scale"], dtype=float).ravel()[first:]
         axis.fill_between(times, oracle - noise, oracle + noise, color=GREY, alpha=0.2, lw=0)
+
+
+def draw_errors(axis: Axes, case: Facts, name: str, drawn: Mapping[str, Any]) -> None:
+    """Draw the squared errors of a forecast over the test block, the mean of all seeds."""
+    import numpy as np
+
+    if any(name not in said for said in case.answers):
+        return
+    errors = np.mean([smoothed(said[name], said["truth"]) for said in case.answers], axis=0)
+    times = np.arange(len(errors)) + SMOOTHED / 2
+    axis.plot(times[::STEP], errors[::STEP], **drawn, linewidth=1)
 
 
 def smoothed(forecast: Any, truth: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures.curves import short_names
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
 
 CAPTION = (
@@ -48,14 +49,19 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
 
 
 def draw(axis: Axes, case: Facts, models: Models) -> None:
-    """Draw the bins of all seeds."""
+    """Draw the bins of the answers of all seeds."""
     axis.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, zorder=0)
-    for said in case.answers:
-        bins = reliability(said)
-        examples = sum(size for size, _, _ in bins)
-        for size, sure, right in bins:
-            area = 2 + 60 * size / examples
-            axis.plot(
-                sure, right, "o", **models.of(case.model), markersize=area**0.5, alpha=0.75
-            )
+    bins = reliability(pooled(case))
+    examples = sum(size for size, _, _ in bins)
+    for size, sure, right in bins:
+        width = (2 + 60 * size / examples) ** 0.5
+        axis.plot(sure, right, "o", **models.of(case.model), markersize=width, alpha=0.75)
     axis.text(0.04, 0.93, f"ECE {case.calibration_error:.3f}", fontsize=8, va="top")
+
+
+def pooled(case: Facts) -> dict[str, np.ndarray]:
+    """Return the answers of all seeds as if one net had given them."""
+    import numpy as np
+
+    names = ("label", "predicted", "confidence")
+    return {name: np.concatenate([said[name] for said in case.answers]) for name in names}

@@ -144,18 +144,28 @@ def marks_of(figures: Sequence[Figure]) -> str:
 
 
 def paragraphs(sentences: Sequence[Sentence]) -> list[dict[str, Any]]:
-    """Return sentences on the same cases as paragraphs, those that chance may make last."""
-    found = []
-    for _, group in groupby(sentences, key=lambda sentence: sentence.cases):
+    """Return sentences on the same cases as paragraphs, those that chance may make last.
+
+    What a rule says of several single cases is one paragraph, with the others folded into it.
+    """
+    found: list[dict[str, Any]] = []
+    firsts: dict[str, dict[str, Any]] = {}
+    for cases, group in groupby(sentences, key=lambda sentence: sentence.cases):
         mine = [*group]
-        found.append(
-            {
-                "rules": [sentence.rule for sentence in mine],
-                "sentences": [sentence.text for sentence in mine],
-                "evidence": [line for sentence in mine for line in sentence.evidence],
-                "open": any(sentence.rule == "indistinct" for sentence in mine),
-            }
-        )
+        paragraph = {
+            "rules": [sentence.rule for sentence in mine],
+            "sentences": [sentence.text for sentence in mine],
+            "evidence": [line for sentence in mine for line in sentence.evidence],
+            "alike": [],
+            "open": any(sentence.rule == "indistinct" for sentence in mine),
+        }
+        first = firsts.get(mine[0].rule) if len(cases) == len(mine) == 1 else None
+        if first is not None:
+            first["alike"].append(paragraph)
+            continue
+        if len(cases) == 1:
+            firsts[mine[0].rule] = paragraph
+        found.append(paragraph)
     return sorted(found, key=lambda paragraph: bool(paragraph["open"]))
 
 
