@@ -27,6 +27,9 @@ from typing import Any, NoReturn
 def main() -> None:
     """Serve requests until stdin ends."""
     import hypothesis  # noqa: F401  # its plugin would have pytest rewrite it in each process
+    import jinja2  # noqa: F401
+    import matplotlib.backends.backend_svg
+    import matplotlib.figure  # noqa: F401
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
     import timm  # noqa: F401
@@ -35,7 +38,7 @@ def main() -> None:
 
     import amlnn_models.vgg  # noqa: F401
     import pytest_amlnn.engines.inline
-    import pytest_amlnn.report.text  # noqa: F401
+    import pytest_amlnn.report.page  # noqa: F401
 
     # what torch sets up at first use; with one thread there is no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:

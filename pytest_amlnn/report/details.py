@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,11 +10,11 @@ from typing import Any
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.report import scaling
 from pytest_amlnn.report.differences import Difference, interval_of
-from pytest_amlnn.report.facts import Facts, by_dataset, groups
+from pytest_amlnn.report.facts import Facts, by_dataset, groups, score_of
 from pytest_amlnn.report.rules_of_pairs import confounders
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.report.words import chance, listed, number, percent, points
-from pytest_amlnn.result import Run
+from pytest_amlnn.result import Epoch, Run
 from pytest_amlnn.statistics import Spread, spread
 
 
@@ -84,6 +85,8 @@ def targets_of(group: Sequence[Facts]) -> Iterator[tuple[Cell, ...]]:
     sign = -1.0 if score == "loss" else 1.0
     worst = sorted(min(best_of(run, score, sign) for run in c.result.runs) for c in known)
     target = sign * worst[len(worst) // 2]
+    if not math.isfinite(target):
+        return
     shown = percent(target) if score == "accuracy" else number(target)
     for case in known:
         times = [reached(run, score, sign, sign * target) for run in case.result.runs]
@@ -107,7 +110,13 @@ UNKNOWN = Spread(mean=None, sd=None, low=None, high=None, runs=())
 
 def best_of(run: Run, score: str, sign: float) -> float:
     """Return the best validation score of a run, turned so that more is better."""
-    return max(sign * epoch.validation[score] for epoch in run.epochs)
+    return max(worth(epoch, score, sign) for epoch in run.epochs)
+
+
+def worth(epoch: Epoch, score: str, sign: float) -> float:
+    """Return a validation score, turned so that more is better; -inf where there is none."""
+    value = score_of(epoch, score, True)
+    return -math.inf if value is None else sign * value
 
 
 def reached(run: Run, score: str, sign: float, target: float) -> tuple[float, int] | None:
@@ -115,7 +124,7 @@ def reached(run: Run, score: str, sign: float, target: float) -> tuple[float, in
     seconds = 0.0
     for count, epoch in enumerate(run.epochs, 1):
         seconds += epoch.seconds.get("train", 0.0)
-        if sign * epoch.validation[score] >= target:
+        if worth(epoch, score, sign) >= target:
             return seconds, count
     return None
 

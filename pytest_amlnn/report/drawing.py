@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 from xml.etree import ElementTree
 
 if TYPE_CHECKING:
@@ -261,3 +261,12 @@ def frame(axis: Axes) -> dict[str, Any]:
 def rounded(value: float | None) -> float | None:
     """Return a number in three digits, as the tables show it."""
     return None if value is None else float(f"{value:.3g}")
+
+
+LARGEST = 1e30
+"""Beyond this, and its inverse, axes have no numbers."""
+
+
+def is_drawable(value: float | None) -> TypeGuard[float]:
+    """Return whether a value has a place on an axis."""
+    return value is not None and (value == 0 or 1 / LARGEST < abs(value) < LARGEST)

@@ -198,7 +198,8 @@ class Facts:
     def classified(self) -> bool:
         """Whether every run says of each test example its class, and the predicted one."""
         wanted = {"label", "predicted", "confidence"}
-        return bool(self.answers) and all(wanted <= a.keys() for a in self.answers)
+        found = [a for a in self.answers if wanted <= a.keys() and len(a["names"])]
+        return bool(found) and len(found) == len(self.answers)
 
     @property
     def confidence(self) -> float | None:

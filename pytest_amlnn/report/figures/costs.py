@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from pytest_amlnn.report.drawing import (
     GREY,
@@ -12,12 +12,13 @@ from pytest_amlnn.report.drawing import (
     Marks,
     Models,
     frame,
+    is_drawable,
     panels,
     rounded,
     svg_of,
 )
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.figures.curves import plain_ticks
+from pytest_amlnn.report.figures.curves import log_y
 from pytest_amlnn.report.scaling import (
     error_label,
     errors,
@@ -45,7 +46,7 @@ FRONTIER = (
 
 def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figure]:
     """Draw what is reached against each cost, with the frontier."""
-    known = [case for case in cases if case.spread.mean is not None]
+    known = [case for case in cases if is_drawable(case.spread.mean)]
     if len(known) < 2:  # there is nothing to compare
         return
     metric = known[0].metric
@@ -59,7 +60,7 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
         axes,
     ):
         for (name, label), axis in zip(COSTS.items(), axes, strict=True):
-            places = [(cost, case) for case in known if (cost := case.mean(name))]
+            places = [(cost, case) for case in known if is_cost(cost := case.mean(name))]
             for cost, case in places:
                 draw_point(axis, cost, case, models, 3 + 2 * steps.index(case.size))
             best = frontier(places)
@@ -81,7 +82,7 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
             marks += [
                 mark(place, cost, case.spread.mean, case, models)
                 for case in known
-                if (cost := case.mean(name))
+                if is_cost(cost := case.mean(name))
             ]
         frames = tuple(map(frame, axes))
     yield Figure(
@@ -91,6 +92,11 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
         caption=FRONTIER,
         marks=Marks(axes=frames, points=tuple(marks)),
     )
+
+
+def is_cost(value: float | None) -> TypeGuard[float]:
+    """Return whether a cost has a place on a log axis."""
+    return is_drawable(value) and value > 0
 
 
 def draw_point(axis: Axes, cost: float, case: Facts, models: Models, size: float) -> None:
@@ -128,6 +134,8 @@ def log_scale(axis: Axes) -> None:
     """Put the x axis on a log scale with few, plain numbers."""
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+    if not math.isfinite(axis.dataLim.minposx):
+        return
     axis.set_xscale("log")
     low, high = axis.get_xlim()
     decades = math.log10(high / low) if low > 0 else 1.0
@@ -164,7 +172,8 @@ def scaling(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
         for model, mine in lines.items():
             sizes = [case.size for case in mine]
             for place, (axis, of) in enumerate(zip(axes, (errors, seconds), strict=True)):
-                means = [spread(of(case)).mean for case in mine]
+                found = (spread(of(case)).mean for case in mine)
+                means = [mean if is_cost(mean) else None for mean in found]
                 shown = [math.nan if mean is None else mean for mean in means]
                 axis.plot(sizes, shown, "o-", **models.of(model), markersize=4, linewidth=1)
                 marks += [
@@ -176,8 +185,7 @@ def scaling(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
         labels = (error_label(known[0]), "seconds of training")
         for axis, label in zip(axes, labels, strict=True):
             log_scale(axis)
-            axis.set_yscale("log")
-            plain_ticks(axis)
+            log_y(axis)
             axis.set_xlabel("size of the data")
             axis.set_ylabel(label)
         svg = svg_of(drawing, title)

@@ -11,6 +11,7 @@ from pytest_amlnn.report.drawing import (
     Marks,
     Models,
     frame,
+    is_drawable,
     key,
     panels,
     rounded,
@@ -96,9 +97,9 @@ def draw_case(axis: Axes, case: Facts, title: str, score: str, models: Models) -
 
 
 def values_of(run: Run, score: str, part: str) -> list[float]:
-    """Return a score of a run's epochs; nan where there is none that is finite."""
+    """Return a score of a run's epochs; nan where there is none that can be drawn."""
     found = (score_of(epoch, score, part == "validation") for epoch in run.epochs)
-    return [math.nan if value is None else value for value in found]
+    return [value if is_drawable(value) else math.nan for value in found]
 
 
 def scale(axis: Axes, cases: Sequence[Facts], score: str) -> None:
@@ -114,14 +115,16 @@ def scale(axis: Axes, cases: Sequence[Facts], score: str) -> None:
         for value in values_of(run, score, part)
     ]
     if values and all(value > 0 for value in values if not math.isnan(value)):
-        axis.set_yscale("log")
-        plain_ticks(axis)
+        log_y(axis)
 
 
-def plain_ticks(axis: Axes) -> None:
-    """Have a log axis of less than two decades show numbers as people write them."""
+def log_y(axis: Axes) -> None:
+    """Put the y axis on a log scale with numbers as people write them, where any is above 0."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+    if not math.isfinite(axis.dataLim.minposy):
+        return
+    axis.set_yscale("log")
     axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=6))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.yaxis.set_minor_locator(NullLocator())
@@ -131,12 +134,12 @@ def lines_of(case: Facts, score: str, place: int, models: Models) -> Iterator[di
     """Give the values of each seed's curves, to be pointed at."""
     for run in case.result.runs:
         for part in STYLES:
-            values = [score_of(epoch, score, part == "validation") for epoch in run.epochs]
+            values = values_of(run, score, part)
             yield {
                 "a": place,
                 "m": models.number(case.model),
                 "t": f"{case.name}, seed {run.seed}, {part}",
-                "v": [rounded(value) for value in values],
+                "v": [None if math.isnan(value) else rounded(value) for value in values],
             }
 
 

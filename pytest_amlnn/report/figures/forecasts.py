@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_amlnn.report.drawing import GREY, INK, Figure, Marks, Models, frame, panels, svg_of
+from pytest_amlnn.report.drawing import (
+    GREY,
+    INK,
+    Figure,
+    Marks,
+    Models,
+    frame,
+    is_drawable,
+    panels,
+    svg_of,
+)
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures.costs import log_scale
-from pytest_amlnn.report.figures.curves import plain_ticks, short_names
+from pytest_amlnn.report.figures.curves import log_y, short_names
 from pytest_amlnn.report.words import number
 
 if TYPE_CHECKING:
@@ -40,7 +50,10 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
 
 def is_forecast(case: Facts) -> bool:
     """Return whether every run says what it forecast, and what came."""
-    return bool(case.answers) and all({"forecast", "truth"} <= a.keys() for a in case.answers)
+    wanted = {"forecast", "truth"}
+    found = [a for a in case.answers if wanted <= a.keys() and a["truth"].size]
+    shapes = {(a["forecast"].shape, a["truth"].shape) for a in found}
+    return bool(found) and len(found) == len(case.answers) and len(shapes) == 1
 
 
 def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
@@ -69,8 +82,7 @@ def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
         axes[1].set_ylabel("squared error")
         axes[1].set_title(f"mean over {SMOOTHED} points and all seeds", fontsize=8)
         axes[1].set_xlabel("test point")
-        axes[1].set_yscale("log")
-        plain_ticks(axes[1])
+        log_y(axes[1])
         svg = svg_of(drawing, title)
     each = "; ".join(f"{case.name}: MSE {number(case.mean('test_mse'))}" for case in cases)
     oracle = cases[0].mean("oracle_mse")
@@ -128,7 +140,7 @@ def beside_baselines(title: str, cases: Sequence[Facts], models: Models) -> Figu
         (axis,) = axes
         for place, case in enumerate(cases):
             found = case.result.metrics.get("test_mse")
-            if found is None or found.mean is None:
+            if found is None or not is_drawable(found.mean):
                 continue
             drawn = models.of(case.model)
             axis.plot(found.mean, place, "o", **drawn, markersize=5)
@@ -137,7 +149,7 @@ def beside_baselines(title: str, cases: Sequence[Facts], models: Models) -> Figu
             text = f"{case.name}: {number(found.mean)}"
             of = models.number(case.model)
             marks.append({"a": 0, "m": of, "t": text, "x": found.mean, "y": place})
-        known = {n: v for n in BASELINES if (v := cases[0].mean(f"{n}_mse"))}
+        known = {n: v for n in BASELINES if is_drawable(v := cases[0].mean(f"{n}_mse")) and v}
         for name, value in known.items():
             axis.axvline(value, color=GREY, linewidth=1.5 if name == "oracle" else 0.8)
         axis.set_yticks([*range(len(cases))], short_names(cases))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_amlnn.report.drawing import COLOURS, Figure, panels, svg_of
+from pytest_amlnn.report.drawing import COLOURS, Figure, is_drawable, panels, svg_of
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures.curves import shortened
 from pytest_amlnn.statistics import mean_of
@@ -14,7 +14,7 @@ PARTS = ("prepare", "build", "compile", "train", "evaluate", "checkpoint")
 
 def figures(cases: Sequence[Facts]) -> Iterator[Figure]:
     """Draw the mean seconds of a run by part, a bar a case."""
-    timed = [case for case in cases if total(case)]
+    timed = [case for case in cases if total(case) and is_drawable(total(case))]
     if not timed:
         return
     title = "Mean seconds of a run by part"

@@ -6,7 +6,9 @@ import base64
 import hashlib
 import json
 import shlex
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from itertools import groupby
@@ -39,7 +41,8 @@ def html(sweep: Sweep) -> str:
     style, script = text("report.css"), text("report.js")
     cases = sweep.findings.cases
     models = Models(names=tuple(dict.fromkeys(case.model for case in cases)))
-    drawn = sections(cases, models)
+    with quiet():
+        drawn = sections(cases, models)
     whole = document(sweep)
     figures = [figure for section in drawn for figure in section.figures]
     return environment.from_string(text("report.html.j2")).render(
@@ -61,6 +64,16 @@ def html(sweep: Sweep) -> str:
         commands=[command_of(case, sweep) for case in cases],
         marks=Markup(marks_of(figures)),
     )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Draw whatever numbers a record holds without a word of numpy or matplotlib."""
+    import numpy as np
+
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def as_shown(value: Any) -> Any:
