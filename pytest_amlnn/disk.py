@@ -153,30 +153,36 @@ def read(path: Path, most: int) -> bytes:
 # writing
 
 
-def write(path: Path, content: bytes) -> None:
-    """Replace a file's content in one step that survives a loss of power.
+def write(path: Path, content: bytes, *, lasting: bool = True) -> None:
+    """Replace a file's content in one step, that survives a loss of power if it is to last.
 
     Raises DiskError; the old content then stays.
     """
-    with replacing(path) as part:
-        part.write_bytes(content)
+    # ext4 writes back at once what was truncated before
+    with replacing(path, lasting=lasting) as part, part.open("r+b") as stream:
+        stream.write(content)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """Give a place to write a file anew; it takes the old one's in one step, once whole.
 
-    A link in the file's place is replaced, not followed. Raises DiskError where the disk does
-    not take it; nothing is left behind then.
+    What is not to last is not forced to the disk, which may take a tenth of a second, and for a
+    moment neither is there. A link in the file's place is replaced, not followed. Raises
+    DiskError where the disk does not take it; nothing is left behind then.
     """
     part = path.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK, 0o666))
         yield part
-        sync(part)
+        if lasting:
+            sync(part)
+        else:
+            path.unlink(missing_ok=True)  # what takes another file's place is written back, too
         part.replace(path)
-        sync(path.parent)
+        if lasting:
+            sync(path.parent)
     except BaseException as error:
         with suppress(OSError):
             part.unlink()
