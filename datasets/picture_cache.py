@@ -14,7 +14,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,15 +25,14 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
-from rich.progress import Progress
 
 from amlnn_datasets.file_stamps import await_next_tick, stamp
 from amlnn_datasets.picture_archive import Archive
 from amlnn_datasets.picture_decoding import (
     SIDE,
     decode_run,
+    decoding_progress,
     listing,
-    progress_bar,
     strict_decoder,
 )
 from pytest_amlnn.cache import check_own_folder, own_folder
@@ -250,11 +249,11 @@ def write(
     faults: list[str] = []
     counts = {part: len(names) for part, names in parts.items()}
     _check_room(folder, sum(counts.values()))
-    with strict_decoder(), progress_bar(sum(counts.values()), folder.parent) as progress:
+    with strict_decoder(), decoding_progress(sum(counts.values()), folder.parent) as advance:
         for part, names in parts.items():
             with (folder / f"{part}.npy").open("xb") as file:
                 _write_header(file, len(names))
-                faults += _write_pictures(file, archive, names, progress)
+                faults += _write_pictures(file, archive, names, advance)
             sync(folder / f"{part}.npy")
     if faults:
         raise DataError(listing(archive.path, faults))
@@ -281,7 +280,7 @@ def _write_header(file: BinaryIO, count: int) -> None:
 
 
 def _write_pictures(
-    file: BinaryIO, archive: Archive, names: Sequence[str], progress: Progress
+    file: BinaryIO, archive: Archive, names: Sequence[str], advance: Callable[[int], None]
 ) -> list[str]:
     """Write pictures in order, with write(): a full disk kills whoever writes a map."""
     faults: list[str] = []
@@ -290,7 +289,7 @@ def _write_pictures(
             for pixels, found in pool.map(partial(decode_run, archive), runs):
                 file.write(pixels)
                 faults += found
-            progress.advance(progress.task_ids[0], sum(map(len, runs)))
+            advance(sum(map(len, runs)))
     return faults
 
 

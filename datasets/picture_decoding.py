@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageFile
@@ -15,6 +16,7 @@ from rich.progress import Progress
 from amlnn_datasets.picture_archive import Archive
 from amlnn_datasets.picture_files import kind_of
 from pytest_amlnn.escapes import visible
+from pytest_amlnn.preparing import counted, is_shown
 
 SIDE = 64
 LISTED = 20
@@ -73,12 +75,20 @@ def listing(path: Path, faults: Sequence[str]) -> str:
 
 
 @contextmanager
-def progress_bar(total: int, home: Path) -> Iterator[Progress]:
-    """Show on a terminal how many pictures are decoded; elsewhere announce it in a line."""
+def decoding_progress(total: int, home: Path) -> Iterator[Callable[[int], None]]:
+    """Show how far the decoding is, and yield what counts further pictures.
+
+    While a case trains it is shown as its progress; elsewhere a terminal gets a bar, and a
+    file one line.
+    """
+    if is_shown():
+        with counted(home.name, total, "pictures") as advance:
+            yield advance
+        return
     terminal = sys.stderr.isatty()
     if not terminal:
         print(f"amlnn: decoding {total:,} pictures into {visible(home)}", file=sys.stderr)
     console = Console(stderr=True)
     with Progress(console=console, disable=not terminal) as progress:
-        progress.add_task("Decoding pictures, once", total=total)
-        yield progress
+        task = progress.add_task("Decoding pictures, once", total=total)
+        yield partial(progress.advance, task)

@@ -145,9 +145,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if workerinput(session.config) or not mine.planned:
         return
     from pytest_amlnn import report
+    from pytest_amlnn.progress import rendering
 
+    terminal = session.config.pluginmanager.getplugin("terminalreporter")
     try:
-        with uninterrupted():
+        with uninterrupted(), rendering(len(mine.planned), terminal):
             store.tidy(mine.options.out)
             mine.sweep = report.write(mine.options.out).with_late(mine.passed)
             mine.warning = report.append_summary(mine.sweep)

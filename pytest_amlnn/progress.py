@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,10 +15,16 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.result import Epoch
+from pytest_amlnn.tally import Tally
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_FRAMES = 0.2
+SECONDS_BEFORE_WORD = 2.0
+"""Of work that nobody need be told of if it is over by then."""
+ERASE_BELOW = "\x1b[J"
+"""Has a terminal wipe what stands after the cursor, and below."""
 
 Uncaptured = Callable[[], AbstractContextManager[None]]
 """Opens a context in which output reaches the user although pytest captures it."""
@@ -25,6 +32,12 @@ Uncaptured = Callable[[], AbstractContextManager[None]]
 
 class Progress(Protocol):
     """What training tells while it is under way, and of which seeds."""
+
+    def begin(self) -> None:
+        """Take note that the runs have what they are trained on: cores, or a GPU."""
+
+    def prepare(self, text: str) -> None:
+        """Take note of how far the data are prepared."""
 
     def step(
         self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
@@ -35,78 +48,7 @@ class Progress(Protocol):
         """Take note of the finished epochs of one run."""
 
     def note(self, text: str) -> None:
-        """Say something out of the ordinary."""
-
-
-@dataclass
-class Tally:
-    """What is known of the runs under way, as one line of text."""
-
-    id: str
-    """Of the case."""
-    epochs: int
-    """The budget."""
-    seeds: Sequence[int] = ()
-    """Those that are trained at once just now."""
-    shares: Collection[str] = ()
-    """Scores that are shown in per cent."""
-    started: float = field(default_factory=perf_counter)
-    epoch_started: float = field(default_factory=perf_counter)
-    share: float = 0.0
-    """Of the budget, from 0 to 1."""
-    resumed: float | None = None
-    """Share of the budget that an earlier attempt had used up."""
-    speed: float = 0.0
-    """Examples a second in this epoch, validation left out."""
-    number: int = 1
-    last: dict[int, Epoch] = field(default_factory=dict)
-    """Of each seed, its last epoch."""
-
-    @property
-    def title(self) -> str:
-        """Case and seeds."""
-        plural = "seeds" if len(self.seeds) > 1 else "seed"
-        return f"{self.id} {plural} {', '.join(map(str, self.seeds))}"
-
-    def step(
-        self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
-    ) -> None:
-        """Take note of a step."""
-        self.seeds, self.number = seeds, epoch
-        if self.resumed is None:
-            self.resumed = (epoch - 1) / self.epochs
-        self.share = (epoch - 1 + step / steps) / self.epochs
-        self.speed = examples / max(perf_counter() - self.epoch_started, 1e-9)
-
-    def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
-        """Take note of a finished epoch; the next one starts now."""
-        self.last[seed] = epochs[-1]
-        self.epoch_started = perf_counter()
-
-    def line(self) -> str:
-        """Return epoch, losses, scores, speed and the time left if the budget is used up."""
-        parts = [self.title, f"epoch {self.number}/{self.epochs}"]
-        last = [self.last[seed] for seed in self.seeds if seed in self.last]
-        if last:
-            trained = " ".join(f"{epoch.train['loss']:.4g}" for epoch in last)
-            validated = " ".join(f"{epoch.validation['loss']:.4g}" for epoch in last)
-            parts.append(f"loss {trained}, validation {validated}")
-            names = [name for name in last[0].validation if name != "loss"]
-            for name in names:
-                values = " ".join(
-                    score_text(epoch.validation[name], share=name in self.shares)
-                    for epoch in last
-                )
-                parts.append(f"{name} {values}")
-        done = self.share - (self.resumed or 0.0)
-        left = (perf_counter() - self.started) * (1 - self.share) / max(done, 1e-9)
-        parts.append(f"{self.speed:,.0f}/s")
-        return ", ".join([*parts, f"{int(left) // 60}:{int(left) % 60:02} left"])
-
-
-def score_text(score: float, *, share: bool) -> str:
-    """Return a score as text, a share in per cent."""
-    return f"{score:.1%}" if share else f"{score:.4g}"
+        """Say something out of the ordinary, such as what the runs wait for."""
 
 
 class Lines:
@@ -119,6 +61,15 @@ class Lines:
     def __enter__(self) -> Self:
         return self
 
+    def begin(self) -> None:
+        """Take note of it."""
+        self.tally.begin()
+
+    def prepare(self, text: str) -> None:
+        """Write a line if one is due."""
+        self.tally.stage = text
+        self.write_if_due()
+
     def step(
         self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
     ) -> None:
@@ -128,16 +79,19 @@ class Lines:
     def epoch(self, seed: int, epochs: Sequence[Epoch]) -> None:
         """Write a line if one is due, after the epoch of the last of the seeds."""
         self.tally.epoch(seed, epochs)
-        if (
-            seed == self.tally.seeds[-1]
-            and perf_counter() - self.written >= SECONDS_BETWEEN_LINES
-        ):
+        if seed == self.tally.seeds[-1]:
+            self.write_if_due()
+
+    def write_if_due(self) -> None:
+        """Write how far the runs are, unless the last line is only seconds old."""
+        if perf_counter() - self.written >= SECONDS_BETWEEN_LINES:
             self.write(self.tally.line())
             self.written = perf_counter()
 
     def note(self, text: str) -> None:
         """Write a line."""
-        self.write(f"{self.tally.title}: {text}")
+        self.tally.note(text)
+        self.write(self.tally.line())
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -162,6 +116,15 @@ class Frames:
             self.live.start()
         return self
 
+    def begin(self) -> None:
+        """Take note of it."""
+        self.tally.begin()
+
+    def prepare(self, text: str) -> None:
+        """Draw the line anew if it is due, with what is prepared."""
+        self.tally.stage = text
+        self.draw()
+
     def step(
         self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
     ) -> None:
@@ -176,15 +139,17 @@ class Frames:
 
     def note(self, text: str) -> None:
         """Put a line above the live one."""
+        self.tally.note(text)
         with self.uncaptured():
-            self.live.console.print(f"{self.tally.title}: {text}", markup=False)
+            self.live.console.print(self.tally.line(), markup=False)
 
     def draw(self) -> None:
         """Put the line on the terminal, unless the last one is too young to be read."""
         if perf_counter() - self.drawn < SECONDS_BETWEEN_FRAMES:
             return
         with self.uncaptured():
-            self.live.update(Text(self.tally.line(), overflow="ellipsis", no_wrap=True))
+            line = self.tally.line(width=self.live.console.width)
+            self.live.update(Text(line, overflow="ellipsis", no_wrap=True))
             self.live.refresh()
         self.drawn = perf_counter()
 
@@ -199,13 +164,19 @@ class Frames:
 
 
 class Silent:
-    """Show nothing but notes: a worker of pytest-xdist has no terminal."""
+    """Show nothing but notes."""
 
     def __init__(self, write: Callable[[str], None] | None = None, title: str = "") -> None:
         self.write, self.title = write, title
 
     def __enter__(self) -> Self:
         return self
+
+    def begin(self) -> None:
+        """Show nothing."""
+
+    def prepare(self, text: str) -> None:
+        """Show nothing."""
 
     def step(
         self, seeds: Sequence[int], epoch: int, step: int, steps: int, examples: int
@@ -230,21 +201,70 @@ def progress_on(terminal: Any, capture: Any, tally: Tally) -> Lines | Frames | S
     `terminal` is pytest's terminal reporter, None where nothing is to be shown but notes;
     `capture` is its capture manager, None where nothing is captured.
     """
-    uncaptured = capture.global_and_fixture_disabled if capture else nullcontext
-
-    def write_error(line: str) -> None:
-        with uncaptured():
-            print(line, file=sys.stderr, flush=True)
-
+    uncaptured = uncaptured_by(capture)
     if terminal is None:
-        return Silent(write_error, tally.title)
+        return Silent(errors_past(capture), tally.title)
 
     def write(line: str) -> None:
         with uncaptured():
             terminal.write_line(line)
 
-    if not terminal.isatty:
+    if not can_rewrite(terminal):
         return Lines(tally, write)
     with uncaptured():
         terminal.ensure_newline()  # the frame's line is its own, and wiped in the end
     return Frames(tally, uncaptured)
+
+
+def uncaptured_by(capture: Any) -> Uncaptured:
+    """Return what opens a context past pytest's capture manager, if there is one."""
+    return capture.global_and_fixture_disabled if capture else nullcontext
+
+
+def errors_past(capture: Any, *, footer: bool = False) -> Callable[[str], None]:
+    """Return what writes a line to standard error that pytest does not capture.
+
+    With `footer` another process may have lines below the cursor of this terminal.
+    """
+
+    def write(line: str) -> None:
+        with uncaptured_by(capture)():
+            wipe = footer and sys.stderr.isatty() and moves_cursor()
+            print(f"{ERASE_BELOW}\n{line}" if wipe else line, file=sys.stderr, flush=True)
+
+    return write
+
+
+def can_rewrite(terminal: Any) -> bool:
+    """Return whether pytest's terminal reporter writes where lines can be written anew."""
+    return bool(terminal.isatty) and moves_cursor()
+
+
+def moves_cursor() -> bool:
+    """Return whether the terminal, if there is one, lets programs move its cursor."""
+    return os.environ.get("TERM", "") not in ("dumb", "unknown")
+
+
+@contextmanager
+def rendering(cases: int, terminal: Any) -> Iterator[None]:
+    """Say on pytest's terminal reporter that a report is rendered, once it takes seconds."""
+    text = f"rendering the report of {cases} {'cases' if cases > 1 else 'case'}"
+    timer = threading.Timer(SECONDS_BEFORE_WORD, write_between, [terminal, text])
+    if terminal is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        if timer.is_alive():
+            timer.join()  # a line that is being written is whole before others follow
+
+
+def write_between(terminal: Any, *lines: str) -> None:
+    """Write lines now, none of which continues what pytest has begun."""
+    writer = terminal._tw
+    if lines and writer.width_of_current_line:
+        writer.line()
+    for line in lines:
+        writer.line(for_terminal(line, getattr(writer._file, "encoding", None) or "utf-8"))
+    writer.flush()

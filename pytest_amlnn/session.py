@@ -16,9 +16,11 @@ import pytest
 
 from pytest_amlnn.command_line import workerinput
 from pytest_amlnn.options import Options
+from pytest_amlnn.time_left import Pace
 
 if TYPE_CHECKING:
     from pytest_amlnn.gates.gate import Gate
+    from pytest_amlnn.watch import Watch
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit status."""
@@ -56,6 +58,12 @@ class Session:
     """Those that ended pytest; a list once handlers are set."""
     crashes: Counter[str] | None = None
     """By node id, how many workers died with it; counted once a parallel sweep is planned."""
+    ended: set[str] = field(default_factory=set)
+    """Node ids of the items of a sweep that are over, whichever process they ran in."""
+    pace: Pace = field(default_factory=Pace)
+    """Of the runs that ended in this process."""
+    watch: Watch | None = None
+    """What shows how far workers are, while they train."""
     sweep: Any = None
     """What was reported, a `report.Sweep`; None where nothing was."""
 
@@ -67,7 +75,9 @@ class Reported:
         self.session = session
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the verdict of an item that passed."""
+        """Keep which items are over, and the verdict of one that passed."""
+        if report.when == "teardown" and self.session.planned:
+            self.session.ended.add(report.nodeid)
         said = dict(report.user_properties)
         if report.when == "call" and report.passed and CASE in said:
             self.session.passed.add(str(said[CASE]))

@@ -5,8 +5,8 @@
     runs/<case key>/<seed>.json one run that ended; beside it `<seed>.safetensors`
                                 with what the net said of each test example
     checkpoints/<case key>/<seed>/
-                                a run under way: `begun.json`, the record that is left if the
-                                process dies, and its checkpoints
+                                a run under way, and the record that is left if it dies
+    heartbeats/                 how far each worker is (`heartbeats.py`)
 
 Every file is written whole: a reader sees the old one or the new one.
 """
@@ -36,14 +36,13 @@ if TYPE_CHECKING:
     import numpy as np
 
 ENVIRONMENT, BEGUN = "environment.json", "begun.json"
-LOCKS = ".locks"
+LOCKS, HEARTBEATS = ".locks", "heartbeats"
 RETRIED = ("crashed", "oom")
 """Statuses that the machine is to blame for, not the training."""
 LONGEST_KEY, LONGEST_REASON = 200, 10_000
 """In characters; file systems take names of 255 bytes."""
 NAMED = 6  # differences, one by one, in a refusal
-MOST_RUNS = 100_000
-"""That are read of a run directory."""
+MOST_RUNS = 100_000  # that are read of a run directory
 
 
 def key(case_id: str) -> str:
@@ -265,7 +264,8 @@ def forget(folder: Path, id: str, seed: int) -> None:
 
 
 def tidy(folder: Path) -> None:
-    """Remove the folder of checkpoints if nothing is under way."""
+    """Remove heartbeats, and the folder of checkpoints if nothing is under way."""
+    shutil.rmtree(folder / HEARTBEATS, ignore_errors=True)  # no link is followed
     with suppress(OSError):
         (folder / "checkpoints").rmdir()
 

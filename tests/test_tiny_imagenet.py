@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pty
+import re
 import shutil
 import stat
 import subprocess
@@ -33,6 +34,7 @@ from PIL import Image, ImageFile
 from sweeps import rounds
 
 from amlnn_datasets import picture_archive, picture_cache, tiny_imagenet
+from pytest_amlnn import preparing
 from pytest_amlnn.data import DataError
 
 REAL = Path(__file__).parents[2] / "shared" / "tiny-imagenet-200.zip"
@@ -838,6 +840,19 @@ def test_decoding_is_announced_in_one_line(archive, capsys):
     tiny_imagenet.splits(archive, **SMALL)
 
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_decoding_is_shown_where_a_case_trains(archive, capsys, monkeypatch):
+    """A case that waits for its pictures shows how far they are, and nothing else does."""
+    monkeypatch.setattr(preparing, "SECONDS_BEFORE_WORD", 0.0)
+    told: list[str] = []
+    with preparing.told_to(told.append):
+        tiny_imagenet.splits(archive, **SMALL)
+
+    pattern = r"preparing tiny-imagenet: ([\d,]+) of ([\d,]+) pictures, 0:\d\d left"
+    counts = [re.fullmatch(pattern, line).groups() for line in told]
+    assert counts[-1][0] == counts[-1][1]
+    assert capsys.readouterr().err == ""
 
 
 def test_decoding_shows_its_progress_on_a_terminal(archive):

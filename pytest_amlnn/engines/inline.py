@@ -57,6 +57,7 @@ def train(job: Job, seeds: Sequence[int], progress: Progress) -> None:
     words = ""
     queue = Queue(tell=progress.note, who=job.id, wait=job.wait)
     with lease(job.device, job.case.training.recipe.threads, queue) as mine:
+        progress.begin()
         device, shared = mine.device, mine.shared
         runs = {
             seed: store.begin(job.out, initial_run(job, seed, device, shared=shared))
