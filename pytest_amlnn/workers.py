@@ -1,9 +1,10 @@
-"""Hooks of pytest-xdist: what workers are told, who runs what, and what their deaths cost."""
+"""Hooks of pytest-xdist: what workers are told, who runs what, how far they are, and what
+their deaths cost."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -44,8 +45,10 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    """End pytest where a worker could not begin the sweep."""
+    """Note that a worker ended; end pytest where it could not begin the sweep."""
     session = session_of(node.config)
+    if session.watch is not None:
+        session.watch.overview.gone.add(node.gateway.id)
     session.refusal = getattr(node, "workeroutput", {}).get("amlnn_refusal") or session.refusal
     if session.refusal:
         node.config.pluginmanager.getplugin("dsession").shouldstop = "no sweep was begun"
@@ -53,18 +56,21 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Say why no sweep was begun, as a process without workers does."""
+    """Say why no sweep was begun, as a process without workers does; show workers no longer."""
+    mine = session_of(session.config)
     try:
         return (yield)
     except KeyboardInterrupt as error:  # pytest-xdist's Interrupted is one
-        refusal = session_of(session.config).refusal
-        if refusal:
-            raise pytest.UsageError(refusal) from error
+        if mine.refusal:
+            raise pytest.UsageError(mine.refusal) from error
         raise
+    finally:
+        if mine.watch is not None:
+            mine.watch.end()
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_node_collection_finished(node: Any) -> None:
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     """Do in the controller, which collects nothing itself, what collection asks for."""
     config, session = node.config, session_of(node.config)
     plan = own_plan(config)
@@ -73,10 +79,23 @@ def pytest_xdist_node_collection_finished(node: Any) -> None:
     session.crashes = Counter()
     session.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
     end_like_an_interrupt(config)
+    show_workers(config, ids)
+    # once more when they are gone: those that are cut off leave heartbeats to the last
+    config.add_cleanup(partial(store.tidy, session.options.out))
     distributed = config.pluginmanager.getplugin("dsession")
     if config.option.maxworkerrestart is None and distributed._max_worker_restart is not None:
         # as many as the cases may cost; xdist's own limit would end the sweep before that
         distributed._max_worker_restart += len(plan["cases"]) * (RERUNS + 1)
+
+
+def show_workers(config: pytest.Config, ids: Sequence[str]) -> None:
+    """Show how far the workers are, where pytest itself shows anything."""
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is not None:
+        from pytest_amlnn.watch import watch  # not before something is trained
+
+        session = session_of(config)
+        session.watch = watch(session, ids, terminal)
 
 
 def own_plan(config: pytest.Config) -> dict[str, Any] | None:

@@ -133,13 +133,20 @@ class Repository:
     folder: Path
     started: int = 0
 
-    def start(self, *arguments: str, full: tuple[float, int] | None = None) -> Sweep:
+    def start(
+        self,
+        *arguments: str,
+        full: tuple[float, int] | None = None,
+        terminal: str = "",
+        variables: dict[str, str] | None = None,
+    ) -> Sweep:
         """Start pytest there, with `out` as its run directory unless another is named.
 
-        `full` are seconds after which no file may grow beyond so many bytes.
+        `full` are seconds after which no file may grow beyond so many bytes. `terminal` is the
+        path of one that the output goes to.
         """
         self.started += 1
-        output = self.folder / f"output-{self.started}.txt"
+        output = Path(terminal or self.folder / f"output-{self.started}.txt")
         output.touch()
         given = ["--amlnn-out=out", "--amlnn-device=cpu", *QUICKLY, *arguments]
         pid = self.zygote.ask(
@@ -148,6 +155,7 @@ class Repository:
                 "folder": str(self.folder),
                 "output": str(output),
                 "full": full,
+                "variables": variables,
             }
         )
         return Sweep(zygote=self.zygote, pid=pid, output=output)

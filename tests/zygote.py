@@ -59,11 +59,16 @@ def main() -> None:
 
 
 def run(
-    arguments: list[str], folder: str, output: str, full: tuple[float, int] | None = None
+    arguments: list[str],
+    folder: str,
+    output: str,
+    full: tuple[float, int] | None = None,
+    variables: dict[str, str] | None = None,
 ) -> NoReturn:
     """Be pytest with these arguments, in a process group of its own.
 
     What it prints takes the way through another process: only its own files may be too large.
+    Where `output` is a terminal, pytest itself has it.
     """
     code: Any = 70
     try:
@@ -71,11 +76,13 @@ def run(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(folder)
         null = os.open(os.devnull, os.O_RDONLY)
-        with Path(output).open("wb") as file:
-            printer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
-        for source, target in ((null, 0), (printer.stdin.fileno(), 1), (1, 2)):
-            os.dup2(source, target)
-        printer.stdin.close()
+        os.environ.update(variables or {})
+        with Path(output).open("wb", buffering=0) as file:
+            printer = None if file.isatty() else print_to(file)
+            sink = printer.stdin if printer else file
+            for source, target in ((null, 0), (sink.fileno(), 1), (1, 2)):
+                os.dup2(source, target)
+            sink.close()
         if full:
             limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (full[1], full[1]))
             timer = threading.Timer(full[0], limit)
@@ -89,9 +96,15 @@ def run(
         sys.stdout.flush()
         os.dup2(null, 1)
         os.dup2(null, 2)
-        printer.wait()  # all is printed when this process is gone
+        if printer:
+            printer.wait()  # all is printed when this process is gone
     finally:
         os._exit(int(code))
+
+
+def print_to(file: Any) -> subprocess.Popen[bytes]:
+    """Start a process that writes its input to a file."""
+    return subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
 
 
 if __name__ == "__main__":
