@@ -6,15 +6,19 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from random import Random
 from time import process_time
 from typing import Any
 
 import pytest
 from browser import Opened, browser, opened
 from example_report import EXAMPLE, unpacked
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odd_runs import odd_runs
 from small_runs import small_epoch, small_run, sweep
 
-from pytest_amlnn import report
+from pytest_amlnn import report, store
 from pytest_amlnn.report import page
 from pytest_amlnn.report.sweep import read
 from pytest_amlnn.result import Run
@@ -308,6 +312,22 @@ def test_pictures_that_are_not_here_are_left_out(tmp_path, example):
 
     assert "<img" not in text
     assert "the pictures on this machine are not those that were tested" in text
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=15)
+def test_any_record_has_a_page(tmp_path_factory, seed):
+    """No number that a record may hold, and no answers, keep a sweep from being shown."""
+    folder = sweep(tmp_path_factory.mktemp("drawn"), [])
+    for run, answers in odd_runs(Random(seed)):
+        names = [str(i) for i in range(len(next(iter(answers.values()), [])))]
+        store.save_run(folder, run, answers, names)
+    text = page.html(read(folder))
+
+    assert text.count("<svg") == text.count("</svg>")
+    assert not re.search(
+        r">[^<]*\b(nan|None|inf)\b", re.sub("<details>.*?</details>", "", text)
+    )
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from small_runs import DATASETS, ENVIRONMENT, small_run, sweep
 from pytest_amlnn import CLASSIFICATION, FORECAST, outcome, report, training
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.metrics import COMMON
+from pytest_amlnn.report import text
 from pytest_amlnn.report.tables import document, tables
 from pytest_amlnn.report.text import fit_width, grid, markdown, terminal, text_of
 from pytest_amlnn.report.values import Cell, Table
@@ -709,3 +711,78 @@ def test_folder_without_a_plan_is_refused(tmp_path):
         report.write(tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+# the answer, and how much of the rest there is room for
+
+
+def many_cases(count: int) -> list:
+    """Give cases of so many models, three seeds each, each model better than the one before."""
+    return [
+        small_run(
+            f"test_small[m{model:03}]",
+            seed,
+            model=f"m{model:03}",
+            metrics={"test_accuracy": 0.4 + 0.5 * model / count + 0.001 * seed},
+        )
+        for model in range(count)
+        for seed in range(3)
+    ]
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory) -> Path:
+    """A sweep of thirty cases."""
+    return sweep(tmp_path_factory.mktemp("thirty"), many_cases(30))
+
+
+@pytest.mark.parametrize("room", [65_536, 20_000, 14_000, 9_000, 2_000])
+def test_markdown_fits_into_a_comment(thirty, monkeypatch, room):
+    """report.md has at most the characters of a comment, and says so where it is cut."""
+    whole = markdown(report.read(thirty))
+    monkeypatch.setattr(text, "LARGEST_COMMENT", room)
+    short = markdown(report.read(thirty))
+
+    assert len(whole) <= 65_536
+    assert len(short) <= room
+    assert short.endswith("The rest is in report.html.\n") == (room < 10_000)
+    assert "is best with test_accuracy" in short
+
+
+def test_markdown_drops_evidence_first(thirty, monkeypatch):
+    """Where there is not room for all, sentences stay, and what they rest on goes."""
+    evidence, sentence = "with all comparisons of this report in mind", "is better than m"
+    whole = markdown(report.read(thirty))
+    monkeypatch.setattr(text, "LARGEST_COMMENT", len(whole) - 1)
+    short = markdown(report.read(thirty))
+
+    assert evidence in whole
+    assert evidence not in short
+    assert short.count(sentence) == whole.count(sentence) > 5
+
+
+def test_terminal_ends_with_the_answer(tmp_path):
+    """At 100 columns no line is longer, and three sentences follow the tables."""
+    folder = sweep(tmp_path, many_cases(12))
+    *_, (title, lines, _), _ = found = terminal(report.read(folder), folder, 200)
+
+    assert title == "answer"
+    assert all(len(line) <= 100 for _, lines, _ in found[:-1] for line, _ in lines)
+    assert " ".join(line for line, _ in lines) == " ".join(report.read(folder).findings.answer)
+
+
+def test_rows_are_coloured_by_their_verdict(tmp_path):
+    """On a terminal a case that fails is red, one that is not decided yellow, others plain."""
+    limits = [
+        replace(LIMIT, case="test_small[m000]"),
+        replace(LIMIT, case="test_small[m001]", at_least=0.1),
+    ]
+    runs = [
+        *many_cases(2),
+        small_run("test_small[m002]", status="crashed", reason="oh", model="m002"),
+    ]
+    folder = sweep(tmp_path, runs, limits=limits)
+    (_, lines, _), *_ = terminal(report.read(folder), folder, 100)
+    colours = {line.split()[0]: marks for line, marks in lines[2:5]}
+
+    assert colours == {"m000": {"red": True}, "m001": {}, "m002": {"red": True}}

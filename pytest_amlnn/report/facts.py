@@ -198,7 +198,7 @@ class Facts:
     def classified(self) -> bool:
         """Whether every run says of each test example its class, and the predicted one."""
         wanted = {"label", "predicted", "confidence"}
-        found = [a for a in self.answers if wanted <= a.keys() and len(a["names"])]
+        found = [a for a in self.answers if wanted <= a.keys() and is_sure(a["confidence"])]
         return bool(found) and len(found) == len(self.answers)
 
     @property
@@ -259,6 +259,11 @@ def by_dataset(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
 def largest(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
     """Return the cases of the largest size by family and dataset."""
     return {key[:2]: group for key, group in groups(cases).items()}
+
+
+def is_sure(confidence: Any) -> bool:
+    """Return whether each example has a chance between 0 and 1; nothing of none."""
+    return bool(confidence.size) and bool(((confidence >= 0) & (confidence <= 1)).all())
 
 
 def difference(first: float | None, second: float | None) -> float | None:
