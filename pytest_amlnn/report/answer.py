@@ -15,7 +15,7 @@ from pytest_amlnn.report.differences import (
     ranked,
 )
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.words import count, listed, number, percent, value_of
+from pytest_amlnn.report.words import count, listed, number, value_of
 from pytest_amlnn.result import FINISHED
 
 
@@ -107,8 +107,8 @@ def certainty(
     text = "No differences were judged"
     if found:
         text = (
-            f"{sure} of {count(len(found), 'difference')} {'is' if sure == 1 else 'are'} more"
-            f" than chance ({percent(SURE)} for all together, {number_of_seeds(seeds)} a case)"
+            f"{sure} of {len(found):,} differences {'is' if sure == 1 else 'are'} more than"
+            f" chance (at {100 * SURE:g} % for all together, {number_of_seeds(seeds)} a case)"
         )
     lacking = f", and {count(missing, 'case')} lack runs" if missing else ""
     return f"{text}; {gate(verdicts, len(cases))}{lacking}."
