@@ -16,7 +16,8 @@ from pytest_amlnn.report.differences import (
     with_holm,
 )
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.words import count, points
+from pytest_amlnn.report.rules_of_pairs import SETTINGS, confounders
+from pytest_amlnn.report.words import count, listed, points
 
 DEEPER = {"vgg19": "vgg11", "resnetv2_50": "resnetv2_18", "inception_v4": "inception_v3"}
 """Deeper nets, and the shallower one of the same family."""
@@ -39,27 +40,42 @@ def depth_overfits(cases: Sequence[Facts]) -> Claim:
     if not pairs:
         return Claim(text=text, verdict=UNTESTED, why="no net stands beside a deeper one")
     judged = with_holm([compared(MODELS, *pair) for pair in pairs])
-    worse = sum(
-        d.sure and d.worse is deep and (deep.gap or 0) > (shallow.gap or 0)
-        for d, (deep, shallow) in zip(judged, pairs, strict=True)
-    )
+    alike = [not unlike(found) for found in judged]
+    deeper = [deep for deep, _ in pairs]
     better = sum(
-        d.sure and d.better is deep for d, (deep, _) in zip(judged, pairs, strict=True)
+        found.sure and same and found.better is deep
+        for found, same, deep in zip(judged, alike, deeper, strict=True)
+    )
+    worse = sum(
+        found.sure and same and found.worse is deep and (deep.gap or 0) > (shallow.gap or 0)
+        for found, same, (deep, shallow) in zip(judged, alike, pairs, strict=True)
     )
     verdict = UNDECIDED
     if worse != better:
         verdict = SUPPORTED if worse > better else CONTRADICTED
-    told = (
-        f"{deep.name} against {shallow.name}: {amount(d)} {deep.metric.name}"
-        f" {interval_of(d) or '(no interval)'} in favour of {d.better.model}, gap between"
-        f" training and test {points(deep.gap)} and {points(shallow.gap)}"
-        for d, (deep, shallow) in zip(judged, pairs, strict=True)
-    )
     summed = (
-        f"of {count(len(pairs), 'pair')} the deeper net is surely better in {better}, and"
-        f" surely worse with a larger gap in {worse}"
+        f"of {count(sum(alike), 'pair')} trained alike the deeper net is surely better in"
+        f" {better}, and surely worse with a larger gap in {worse}"
     )
+    told = [told_of_depth(*each) for each in zip(judged, pairs, strict=True)]
     return Claim(text=text, verdict=verdict, why="; ".join([summed, *told]))
+
+
+def unlike(found: Difference) -> list[str]:
+    """Return what makes two trainings none that compare nets."""
+    return [field for field in confounders(found) if field not in SETTINGS]
+
+
+def told_of_depth(found: Difference, pair: tuple[Facts, Facts]) -> str:
+    """Return what a deeper net and a shallower one reached."""
+    deep, shallow = pair
+    fields = unlike(found)
+    return (
+        f"{deep.name} against {shallow.name}: {amount(found)} {deep.metric.name}"
+        f" {interval_of(found) or '(no interval)'} in favour of {found.better.model}, gap"
+        f" between training and test {points(deep.gap)} and {points(shallow.gap)}"
+        + (f" (not trained alike: {listed(fields)})" if fields else "")
+    )
 
 
 def future_helps(cases: Sequence[Facts]) -> Claim:
@@ -96,12 +112,17 @@ def data_help(found: Sequence[Difference]) -> Claim:
     helped = sum(pair.sure and pair.better.size > pair.worse.size for pair in sizes)
     hurt = sum(pair.sure and pair.better.size < pair.worse.size for pair in sizes)
     verdict = UNDECIDED
-    if helped or hurt:
+    if helped != hurt:
         verdict = SUPPORTED if helped > hurt else CONTRADICTED
+    longer = sum(
+        (max(pair.better, pair.worse, key=size).steps or 0)
+        > (min(pair.better, pair.worse, key=size).steps or 0)
+        for pair in sizes
+    )
     why = (
         f"of {count(len(sizes), 'step')} to the next larger size {helped} surely help, {hurt}"
-        f" surely hurt, and {len(sizes) - helped - hurt} may be chance; with the same epochs"
-        " more data also mean more steps"
+        f" surely hurt, and {len(sizes) - helped - hurt} may be chance; in {longer} of them the"
+        " larger size was also trained for more steps"
     )
     return Claim(text=text, verdict=verdict, why=why)
 
@@ -117,6 +138,11 @@ def pairs_of(
         for second in known
         if wanted(first, second) and first is not second and kind(first) == kind(second)
     ]
+
+
+def size(case: Facts) -> int:
+    """Return how many examples a case was trained on."""
+    return case.size
 
 
 def kind(case: Facts) -> tuple[object, ...]:

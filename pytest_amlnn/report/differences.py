@@ -18,6 +18,8 @@ SURE = 0.05
 """Chance that any of a report's differences is called one and is none."""
 NORMAL = 10**6
 """Degrees of freedom from which Student's t is the normal distribution."""
+LARGEST = 1e50
+"""Of values that are squared twice."""
 ENOUGH = 3
 """Seeds from which their spread is estimated."""
 MODELS, SIZES, STARTS = "models", "sizes", "starts"
@@ -39,7 +41,9 @@ class Difference:
     chance: float
     """Of a difference so large either way, if there were none; 1 where nothing tells."""
     adjusted: float = 1.0
-    """The same, for as many comparisons as the report draws (Holm)."""
+    """The same, for as many comparisons as could have been drawn (Holm)."""
+    among: int = 1
+    """So many comparisons could have been drawn."""
     how: str
     """How it was compared, in words."""
 
@@ -50,15 +54,19 @@ class Difference:
 
     @property
     def rests_on(self) -> int | None:
-        """The seed without which the better one would not be: one lucky run, or one bad one."""
+        """The seed without which little is left of it: one lucky run, or one bad one.
+
+        It stands out: every other seed's difference is less than half as large.
+        """
         ours, theirs = self.better, self.worse
         common = [seed for seed in ours.result.seeds if seed in theirs.result.seeds]
         if len(common) < 3 or len(common) != len(ours.result.seeds):
             return None
         each = {seed: sign(ours) * (value(ours, seed) - value(theirs, seed)) for seed in common}
-        (seed, most), *_ = sorted(each.items(), key=lambda pair: -pair[1])
+        seed, most = max(each.items(), key=lambda pair: pair[1])
         rest = [away for other, away in each.items() if other != seed]
-        return seed if math.fsum(rest) <= 0.25 * most else None
+        stands_out = max(map(abs, rest)) < 0.5 * most
+        return seed if stands_out and math.fsum(rest) <= 0.25 * most else None
 
 
 def sign(facts: Facts) -> float:
@@ -102,13 +110,19 @@ def with_holm(found: Sequence[Difference], hidden: int = 0) -> list[Difference]:
 
     `hidden` counts those that could have been drawn as well.
     """
-    chances = holm([difference.chance for difference in found], len(found) + hidden)
-    return [replace(d, adjusted=chance) for d, chance in zip(found, chances, strict=True)]
+    among = len(found) + hidden
+    chances = holm([difference.chance for difference in found], among)
+    return [
+        replace(d, adjusted=chance, among=among)
+        for d, chance in zip(found, chances, strict=True)
+    ]
 
 
 def comparable(case: Facts) -> bool:
     """Return whether all runs of a case finished, so that it has a mean."""
-    return case.result.status == FINISHED and case.spread.mean is not None
+    values = case.spread.runs
+    known = all(value is not None and abs(value) <= LARGEST for value in values)
+    return case.result.status == FINISHED and known
 
 
 def models_of(case: Facts) -> tuple[object, ...]:
@@ -120,26 +134,15 @@ def models_of(case: Facts) -> tuple[object, ...]:
 
 def sizes_of(case: Facts) -> tuple[object, ...]:
     """Return what rows have in common whose sizes are compared."""
-    training = case.result.training
-    named = (
-        training["model"],
-        training["dataset"],
-        training["start"],
-        case.result.case["variant"],
-    )
-    return (*same(case), *named)
+    training, variant = case.result.training, case.result.case["variant"]
+    return (*same(case), training["model"], training["dataset"], training["start"], variant)
 
 
 def starts_of(case: Facts) -> tuple[object, ...]:
     """Return what rows have in common whose starts are compared."""
     training = case.result.training
-    return (
-        *same(case),
-        training["model"],
-        training["dataset"],
-        case.size,
-        case.result.case["variant"],
-    )
+    variant = case.result.case["variant"]
+    return (*same(case), training["model"], training["dataset"], case.size, variant)
 
 
 def same(case: Facts) -> tuple[object, ...]:
@@ -249,7 +252,10 @@ def one_run(first: Facts, second: Facts) -> tuple[float | None, float, str]:
     gained, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     between = (gained + lost - (gained - lost) ** 2 / count) / count**2
     error = math.sqrt(between + 2 * SEEDS_DIFFER**2)
-    how = f"one seed each, {count} test examples, and seeds taken to differ by {SEEDS_DIFFER:g}"
+    how = (
+        f"one seed each on {count:,} test examples, with an assumed standard"
+        f" deviation of {points(SEEDS_DIFFER)} between seeds"
+    )
     return error, NORMAL, how
 
 
@@ -281,10 +287,11 @@ def seeds_of(found: Difference) -> list[str]:
 
 def certainty(found: Difference) -> str:
     """Return interval and chances of a difference."""
+    pair = (found.better, found.worse)
     if found.low is None:
-        return f"{found.how}: no interval"
+        return f"no interval from {' and '.join(str(len(c.result.runs)) for c in pair)} seeds"
+    among = f" ({chance(found.adjusted)} adjusted for {found.among:,} comparisons, Holm)"
     return (
         f"95 % interval {interval_of(found)}; chance of so large a difference between equals"
-        f" {chance(found.chance)}, {chance(found.adjusted)} with all comparisons of this report"
-        " in mind"
+        f" {chance(found.chance)}{among if found.among > 1 else ''}"
     )

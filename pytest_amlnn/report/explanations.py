@@ -1,6 +1,7 @@
 """Why the cases of a sweep stand where they stand, in sentences that each rest on numbers.
 
-The rules are in `rules_of_cases` and `rules_of_pairs`; here is their order.
+The rules are in `rules_of_faults`, `rules_of_cases`, `rules_of_pairs` and `reasons`; here is
+their order.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.report.differences import Difference
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.rules_of_cases import WORTHLESS, of_case
+from pytest_amlnn.report.rules_of_cases import of_case
+from pytest_amlnn.report.rules_of_faults import WORTHLESS
 from pytest_amlnn.report.rules_of_pairs import of_pair
 from pytest_amlnn.report.sentences import Sentence
 

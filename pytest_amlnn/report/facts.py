@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import answers, store
 from pytest_amlnn.gates.measured import main_metric_of
 from pytest_amlnn.metrics import Metric
+from pytest_amlnn.report.words import known
 from pytest_amlnn.result import Epoch, Result, Run
 from pytest_amlnn.statistics import Spread, mean_if_known
 
@@ -44,6 +46,11 @@ class Facts:
     def size(self) -> int:
         """Training examples, or points of a series."""
         return int(self.result.case["size"])
+
+    @property
+    def forecasts(self) -> bool:
+        """Whether it forecasts series: their size counts points, and examples are windows."""
+        return bool(self.result.training.get("task") == "forecast")
 
     @property
     def recipe(self) -> Mapping[str, Any]:
@@ -97,15 +104,18 @@ class Facts:
         """Return a score of the last epoch."""
         return self.over_runs(lambda epochs: score_of(epochs[-1], score, validation))
 
+    def start_of(self, score: str) -> float | None:
+        """Return a score of the first epoch, of training."""
+        return self.over_runs(lambda epochs: score_of(epochs[0], score, False))
+
+    def best_losses(self, *, validation: bool = False) -> list[float | None]:
+        """Return of each run the loss of the epoch whose weights were tested."""
+        kept = [kept_epoch(run) for run in self.result.runs]
+        return [score_of(epoch, "loss", validation) if epoch else None for epoch in kept]
+
     def best_loss(self, *, validation: bool = False) -> float | None:
-        """Return the loss of the epoch whose weights were tested."""
-        losses = [
-            score_of(run.epochs[run.best_epoch - 1], "loss", validation)
-            if run.best_epoch
-            else None
-            for run in self.result.runs
-        ]
-        return mean_if_known(losses)
+        """Return the mean of these losses."""
+        return mean_if_known(self.best_losses(validation=validation))
 
     def change_of(self, score: str, *, validation: bool = False) -> float | None:
         """Return by how much a score changed over the end of the training."""
@@ -119,16 +129,21 @@ class Facts:
 
         return self.over_runs(change)
 
-    @property
-    def still_falling(self) -> float | None:
-        """By which share the validation loss fell over the end of the training."""
+    def falling(self, *, validation: bool = False) -> float | None:
+        """Return by which share the loss fell over the end of the training."""
         end, change = (
-            self.end_of("loss", validation=True),
-            self.change_of("loss", validation=True),
+            self.end_of("loss", validation=validation),
+            self.change_of("loss", validation=validation),
         )
-        return (
-            None if end is None or change is None or end == change else -change / (end - change)
-        )
+        if end is None or change is None or end - change <= 0:
+            return None
+        return -change / (end - change)
+
+    @property
+    def end(self) -> str:
+        """The end of the training, in words."""
+        epochs = max(1, min((len(run.epochs) for run in self.result.runs), default=1) // LATE)
+        return "the last epoch" if epochs == 1 else f"the last {epochs} epochs"
 
     @property
     def risen(self) -> float | None:
@@ -143,18 +158,43 @@ class Facts:
         return self.over_runs(rise)
 
     @property
-    def gradient(self) -> float | None:
-        """Norm of the gradient, the median epoch's."""
-        return self.over_runs(
-            lambda epochs: sorted(e.gradient_norm for e in epochs)[len(epochs) // 2]
-        )
+    def fell_on(self) -> float | None:
+        """By which share the training loss fell after the best epoch."""
+        best, last = self.best_loss(), self.end_of("loss")
+        return None if best is None or last is None or best <= 0 else 1 - last / best
+
+    @cached_property
+    def jumps(self) -> list[tuple[float, Run, int]]:
+        """Of each run the largest ratio of an epoch's training loss to the one before it."""
+        found = []
+        for run in self.result.runs:
+            losses = [score_of(epoch, "loss", False) for epoch in run.epochs]
+            rises = [
+                (after / before, number)
+                for number, (before, after) in enumerate(pairwise(losses), 2)
+                if before is not None and after is not None and before > 0
+                if known(after / before)
+            ]
+            if rises:
+                most, number = max(rises)
+                found.append((most, run, number))
+        return found
 
     @property
-    def moved(self) -> bool:
+    def gradient(self) -> float | None:
+        """Norm of the gradient, the median epoch's."""
+
+        def median(epochs: tuple[Epoch, ...]) -> float | None:
+            norms = sorted(norm for epoch in epochs if known(norm := epoch.gradient_norm))
+            return norms[len(norms) // 2] if norms else None
+
+        return self.over_runs(median)
+
+    @property
+    def moved(self) -> bool | None:
         """Whether the training loss fell by a tenth over the epochs."""
-        first = self.over_runs(lambda epochs: score_of(epochs[0], "loss", False))
-        last = self.end_of("loss")
-        return first is not None and last is not None and last < 0.9 * first
+        first, last = self.start_of("loss"), self.end_of("loss")
+        return None if first is None or last is None else last < 0.9 * first
 
     @property
     def made_harder(self) -> bool:
@@ -162,7 +202,7 @@ class Facts:
         transforms = self.recipe.get("transforms")
         changes = transforms if isinstance(transforms, Mapping) else {}
         changed = any(changes.get(name) for name in ("mixup", "cutmix", "shift", "flip"))
-        cropped = changes.get("crop", 1.0) < 1
+        cropped = changes.get("crop", 1.0) != 1
         return changed or cropped or bool(self.recipe.get("label_smoothing"))
 
     def over_runs(self, of: Callable[[tuple[Epoch, ...]], float | None]) -> float | None:
@@ -269,6 +309,12 @@ def is_sure(confidence: Any) -> bool:
 def difference(first: float | None, second: float | None) -> float | None:
     """Return a difference, None where either side is not known."""
     return None if first is None or second is None else first - second
+
+
+def kept_epoch(run: Run) -> Epoch | None:
+    """Return the epoch whose weights were tested."""
+    best = run.best_epoch
+    return run.epochs[best - 1] if best and best <= len(run.epochs) else None
 
 
 def score_of(epoch: Epoch, score: str, validation: bool) -> float | None:

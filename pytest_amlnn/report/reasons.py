@@ -5,39 +5,40 @@ A rule gives a sentence with the numbers that it rests on, or nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
-from pytest_amlnn.answers import right_of_answers
-from pytest_amlnn.report.differences import MODELS, SIZES, STARTS, Difference
-from pytest_amlnn.report.facts import difference
-from pytest_amlnn.report.rules_of_cases import CLEAR
+from pytest_amlnn.comparison import compare
+from pytest_amlnn.report.differences import ENOUGH, MODELS, SIZES, STARTS, Difference
+from pytest_amlnn.report.facts import Facts, difference
+from pytest_amlnn.report.rules_of_faults import CLEAR
 from pytest_amlnn.report.sentences import Sentence, sentence
-from pytest_amlnn.report.words import count, listed, number, percent, points
-from pytest_amlnn.statistics import mean_of
+from pytest_amlnn.report.words import number, percent, points
 
-FITS = 0.9
-"""Ratio of training losses from which one net fits its examples better."""
+FITS, FITS_SURELY = 1.1, 1.02
+"""Ratios of training losses from which one net fits its examples better: of few seeds, and of
+as many as tell it from chance."""
 COSTS = 1.5
 """Ratio of costs that is worth a sentence."""
-MOSTLY = 0.5
-"""Share of a difference that lies in two classes if they are worth naming."""
 
 
 def trained_weights(found: Difference) -> Sentence | None:
     """Say what weights knew before training."""
     start, after = (found.better.mean(f"{when}_accuracy") for when in ("start", "val"))
-    if found.kind != STARTS or start is None:
+    if found.kind != STARTS or start is None or after is None:
         return None
+    random = found.worse.mean("val_accuracy")
     return sentence(
         trained_weights,
         [found.better, found.worse],
         f"{found.better.name} starts from weights that get {percent(start)} of the validation"
         f" examples right before the first step, and {percent(after)} after the last.",
-        f"accuracy before training {percent(start)}, after it {percent(after)}; from random"
-        f" weights {percent(found.worse.mean('val_accuracy'))}",
+        f"{found.worse.name} ends with {percent(random)}" if random is not None else "",
     )
+
+
+# how they fit their training examples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,12 @@ class Fit:
 
 
 def fit(found: Difference) -> Fit | None:
-    """Return how two nets fit their training examples: by accuracy, or by loss."""
+    """Return how two nets fit their training examples: by accuracy, or by loss.
+
+    Nothing where one of them has the harder examples, as by augmentation.
+    """
+    if found.better.made_harder != found.worse.made_harder:
+        return None
     ours, theirs = (case.mean("train_accuracy") for case in (found.better, found.worse))
     if ours is not None and theirs is not None:
         return Fit(
@@ -60,14 +66,46 @@ def fit(found: Difference) -> Fit | None:
             worse=theirs - ours > CLEAR,
             words=f"training accuracy {percent(ours)} against {percent(theirs)}",
         )
-    ours, theirs = (case.best_loss() for case in (found.better, found.worse))
+    return fit_by_loss(found.better, found.worse)
+
+
+def fit_by_loss(first: Facts, second: Facts) -> Fit | None:
+    """Return how two nets fit their training examples, by the losses of the tested epochs."""
+    ours, theirs = first.best_loss(), second.best_loss()
     if ours is None or theirs is None or min(ours, theirs) <= 0:
         return None
+    least, paired = FITS, first.result.seeds == second.result.seeds
+    if paired and len(first.result.seeds) >= ENOUGH:
+        losses = (first.best_losses(), second.best_losses())
+        least = FITS_SURELY if compare(*losses, by="ratio").word in ("better", "worse") else inf
     return Fit(
-        better=ours / theirs < FITS,
-        worse=theirs / ours < FITS,
+        better=theirs / ours > least,
+        worse=ours / theirs > least,
         words=f"training loss {number(ours)} against {number(theirs)}",
     )
+
+
+def against(found: Difference, name: str) -> str:
+    """Return a fact of both cases, `1,000 against 2,000`; nothing where either lacks it."""
+    ours, theirs = (case.mean(name) for case in (found.better, found.worse))
+    return "" if ours is None or theirs is None else f"{ours:,.0f} against {theirs:,.0f}"
+
+
+def spent(found: Difference) -> str:
+    """Return what was spent on both, and how steep their losses were."""
+    parts = []
+    steps = [case.steps for case in (found.better, found.worse)]
+    if steps[0] is not None and steps[1] is not None:
+        parts.append(f"{steps[0]:,.0f} steps of training against {steps[1]:,.0f}")
+    norms = [case.gradient for case in (found.better, found.worse)]
+    if norms[0] is not None and norms[1] is not None:
+        parts.append(f"norm of the gradient {number(norms[0])} against {number(norms[1])}")
+    return "; ".join(parts)
+
+
+def examples_of(case: Facts) -> str:
+    """Return what a case learns from, in words."""
+    return "training windows" if case.forecasts else "training examples"
 
 
 def larger_net(found: Difference) -> Sentence | None:
@@ -82,28 +120,31 @@ def larger_net(found: Difference) -> Sentence | None:
         larger_net,
         [found.better, found.worse],
         f"{found.better.name} has {ours / theirs:.1f} times the parameters of"
-        f" {found.worse.name} and fits its training examples better: {fits.words}.",
-        f"parameters {ours:,.0f} and {theirs:,.0f}; {fits.words}",
+        f" {found.worse.name} and fits its {examples_of(found.better)} better: {fits.words}.",
+        f"parameters {against(found, 'parameters')}",
+        spent(found),
     )
 
 
 def learns_more(found: Difference) -> Sentence | None:
-    """Say that a net that is not larger fits its training examples better."""
+    """Say that a net that is not much larger fits its training examples better."""
     fits = fit(found)
     if found.kind != MODELS or not fits or not fits.better:
         return None
-    ours, theirs = (case.mean("parameters") or 0 for case in (found.better, found.worse))
-    epochs = [f"{case.epochs or 0:.0f}" for case in (found.better, found.worse)]
-    spent = epochs[0] if len({*epochs}) == 1 else f"{epochs[0]} against {epochs[1]}"
+    ours, theirs = (case.mean("parameters") for case in (found.better, found.worse))
+    smaller = ours is not None and theirs is not None and ours <= theirs
+    size = f", though it is no larger ({against(found, 'parameters')} parameters)"
     return sentence(
         learns_more,
         [found.better, found.worse],
-        f"In {spent} epochs {found.better.model} fits its training examples better than"
-        f" {found.worse.model}: {fits.words}. Size is not the reason: it has {ours:,.0f}"
-        f" parameters against {theirs:,.0f}.",
-        f"{fits.words}; norm of the gradient {number(found.better.gradient)} and"
-        f" {number(found.worse.gradient)}",
+        f"{found.better.name} fits its {examples_of(found.better)} better than"
+        f" {found.worse.name}{size if smaller else ''}: {fits.words}.",
+        f"parameters {both}" if (both := against(found, "parameters")) and not smaller else "",
+        spent(found),
     )
+
+
+# what they make of it
 
 
 def generalises_better(found: Difference) -> Sentence | None:
@@ -116,8 +157,8 @@ def generalises_better(found: Difference) -> Sentence | None:
     return sentence(
         generalises_better,
         [found.better, found.worse],
-        f"{found.better.name} loses less between training and test than {found.worse.name}:"
-        f" {points(ours)} against {points(theirs)}.",
+        f"{found.better.name} generalises better than {found.worse.name}: the gap between"
+        f" training and test accuracy is {points(ours)} against {points(theirs)}.",
         fits.words,
     )
 
@@ -127,13 +168,13 @@ def overfits_less(found: Difference) -> Sentence | None:
     fits = fit(found)
     if found.kind != MODELS or found.better.gap is not None or not fits or not fits.worse:
         return None
-    losses = [number(case.best_loss(validation=True)) for case in (found.better, found.worse)]
+    losses = [case.best_loss(validation=True) for case in (found.better, found.worse)]
     return sentence(
         overfits_less,
         [found.better, found.worse],
-        f"{found.better.name} fits its training examples less closely than {found.worse.name},"
-        f" and forecasts others better: {fits.words}.",
-        f"{fits.words}; validation loss {losses[0]} against {losses[1]}",
+        f"{found.better.name} fits its {examples_of(found.better)} less closely than"
+        f" {found.worse.name}, and is better on others: {fits.words}.",
+        f"validation loss {number(losses[0])} against {number(losses[1])}",
     )
 
 
@@ -143,71 +184,48 @@ def data_closes_the_gap(found: Difference) -> Sentence | None:
     large, small = found.better, found.worse
     if found.kind != SIZES or gaps is None or large.size < small.size or gaps < CLEAR:
         return None
+    accuracies = [percent(case.mean("train_accuracy")) for case in (large, small)]
     return sentence(
         data_closes_the_gap,
         [large, small],
-        f"With {large.size:,} instead of {small.size:,} examples {large.model} loses"
-        f" {points(large.gap)} instead of {points(small.gap)} between training and test.",
-        f"gap {points(small.gap)} at {small.size:,}, {points(large.gap)} at {large.size:,};"
-        f" {number(large.steps)} steps of training instead of {number(small.steps)}",
+        f"With {large.size:,} instead of {small.size:,} examples the gap between training and"
+        f" test accuracy of {large.model} falls from {points(small.gap)} to"
+        f" {points(large.gap)}.",
+        f"training accuracy {accuracies[0]} against {accuracies[1]}",
     )
 
 
-# what it looks like
-
-
-def answers_that_differ(found: Difference) -> Sentence | None:
-    """Say which test examples one gets right and the other does not, and of which classes."""
-    if found.kind == SIZES or not (found.better.classified and found.worse.classified):
+def more_steps(found: Difference) -> Sentence | None:
+    """Say that more data were also more steps of training."""
+    ours, theirs = found.better.steps, found.worse.steps
+    if found.kind != SIZES or not ours or not theirs or ours < COSTS * theirs:
         return None
-    pairs = [*zip(found.better.answers, found.worse.answers, strict=False)]
-    if any(list(ours["names"]) != list(theirs["names"]) for ours, theirs in pairs):
-        return None
-    gained = [right_of_answers(ours) & ~right_of_answers(theirs) for ours, theirs in pairs]
-    lost = [right_of_answers(theirs) & ~right_of_answers(ours) for ours, theirs in pairs]
-    labels = pairs[0][0]["label"]
-    net: Counter[int] = Counter()
-    for more, less in zip(gained, lost, strict=True):
-        net.update(labels[more].tolist())
-        net.subtract(labels[less].tolist())
-    total, first = sum(net.values()), net.most_common(2)
-    names = found.better.classes
-    if total <= 0 or len(names) <= max(net):
-        return None
-    each = [f"{names[label]} {gain / len(pairs):+.1f}" for label, gain in net.most_common()]
-    most = sum(gain for _, gain in first) / total
-    where = "It is spread over the classes"
-    if most > MOSTLY and len(net) > 2:
-        where = f"{percent(min(most, 1))} of that lies in {listed(each[:2])}"
     return sentence(
-        answers_that_differ,
+        more_steps,
         [found.better, found.worse],
-        f"Of {len(labels):,} test examples {found.better.model} gets"
-        f" {mean_of([int(g.sum()) for g in gained]):.0f} right that {found.worse.model} does"
-        f" not, and {found.worse.model} {mean_of([int(x.sum()) for x in lost]):.0f} that"
-        f" {found.better.model} does not. {where}.",
-        f"mean of {count(len(pairs), 'pair')} of runs; by class {listed(each, 6)}",
+        f"More data also meant more training: {ours:,.0f} steps instead of {theirs:,.0f}. How"
+        " much of the gain either makes is not tested here.",
+        f"{number(found.better.epochs)} epochs against {number(found.worse.epochs)}",
     )
 
 
-def costs_more(found: Difference) -> Sentence | None:
-    """Say that what is better also takes longer, or that it does not."""
-    ours, theirs = (case.mean("train_seconds") for case in (found.better, found.worse))
-    if found.kind == SIZES or not ours or not theirs:
-        return None
-    if found.better.result.contended or found.worse.result.contended:
-        return None
-    more = ours / theirs
-    if 1 / COSTS < more < COSTS:
-        return None
-    flops = [case.mean("flops_per_sample") for case in (found.better, found.worse)]
-    words = f"{more:.1f} times as long" if more > 1 else f"{1 / more:.1f} times less time"
+def unexplained(found: Difference) -> Sentence:
+    """Say that none of the facts above tells the two cases apart."""
+    fits = fit(found)
+    gaps = [case.gap for case in (found.better, found.worse)]
+    facts = [
+        fits.words if fits else "",
+        f"parameters {both}" if (both := against(found, "parameters")) else "",
+        f"gap {points(gaps[0])} against {points(gaps[1])}" if None not in gaps else "",
+        spent(found),
+    ]
+    known = [*filter(None, facts)]
     return sentence(
-        costs_more,
+        unexplained,
         [found.better, found.worse],
-        f"{found.better.model} takes {words}: {number(ours)} s of training against"
-        f" {number(theirs)} s.",
-        f"operations of a forward pass {number(flops[0])} and {number(flops[1])}",
+        f"What was measured does not explain the difference of {found.better.name} and"
+        f" {found.worse.name}.",
+        *(known or ["0 facts of both are known"]),
     )
 
 
@@ -224,6 +242,7 @@ REASONS: tuple[OfPair, ...] = (
 
 
 def reasons(found: Difference) -> list[Sentence]:
-    """Return what explains a difference that is sure, and what it looks like."""
+    """Return what explains a difference that is sure."""
     first = next((one for rule in REASONS if (one := rule(found))), None)
-    return [*filter(None, [first, answers_that_differ(found), costs_more(found)])]
+    steps = more_steps(found)
+    return [*filter(None, [first, steps])] or [unexplained(found)]

@@ -7,23 +7,40 @@ does not make.
 
 from __future__ import annotations
 
-from pytest_amlnn.identity import differences as fields_that_differ
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pytest_amlnn.answers import right_of_answers
+from pytest_amlnn.identity import shown
 from pytest_amlnn.report.differences import (
     ENOUGH,
     SIZES,
     STARTS,
+    SURE,
     Difference,
     amount,
     certainty,
     interval_of,
     seeds_of,
 )
-from pytest_amlnn.report.reasons import reasons
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.reasons import COSTS, reasons
 from pytest_amlnn.report.sentences import Sentence, sentence
-from pytest_amlnn.report.words import listed, value_of
+from pytest_amlnn.report.words import chance, count, listed, number, percent, value_of
+from pytest_amlnn.statistics import mean_of
 
-OWN_FIELDS = ("threads", "precision", "transforms.mean", "transforms.deviation")
+OWN_FIELDS = ("threads", "precision", "precision_cuda", "mean", "deviation")
 """Of a recipe, what decides nothing of learning, or belongs to a model's weights."""
+SETTINGS = (
+    *("learning_rate", "optimizer", "momentum", "weight_decay", "warmup", "layer_decay"),
+    *("clip_norm", "standardise", "refresh_norms", "freeze_norms"),
+)
+"""What each net may need in its own way: with these alone, it is nets that are compared."""
+MOSTLY = 0.5
+"""Share of a difference that lies in two classes if they are worth naming."""
 
 
 # whether it is a comparison, and a difference
@@ -34,33 +51,58 @@ def not_alike(found: Difference) -> Sentence | None:
     fields = confounders(found)
     if not fields:
         return None
-    names = listed([field.partition(":")[0].rpartition(".")[2] for field in fields])
-    alone = {SIZES: "sizes", STARTS: "starts"}.get(found.kind, "architectures")
-    return sentence(
-        not_alike,
-        [found.better, found.worse],
-        f"{found.better.name} and {found.worse.name} are trained in different ways ({names}),"
-        f" so what follows compares more than {alone}.",
-        *fields,
+    both = f"{found.better.name} and {found.worse.name}"
+    kind = {SIZES: "sizes", STARTS: "starts"}.get(found.kind, "architectures")
+    names = listed([*fields], most=8)
+    text = (
+        f"{both} are trained in different ways ({names}), so what follows compares more than"
+        f" {kind}."
     )
+    if fields.keys() <= {*SETTINGS}:
+        text = f"{both} are compared each with settings of its own ({names})."
+    evidence = [f"{name}: {ours} and {theirs}" for name, (ours, theirs) in fields.items()]
+    return sentence(not_alike, [found.better, found.worse], text, *evidence)
 
 
-def confounders(found: Difference) -> list[str]:
-    """Return what two rows differ in besides what they are compared by, a line each."""
+def confounders(found: Difference) -> dict[str, tuple[str, str]]:
+    """Return what two rows differ in besides what they are compared by, settings last."""
     ours, theirs = found.better, found.worse
-    fields = [
-        line.replace(" was ", ": ").replace(", is ", " and ")
-        for line in fields_that_differ(ours.recipe, theirs.recipe)
-        if not line.startswith(OWN_FIELDS)
-    ]
-    precisions = [case.result.runs[0].precision for case in (ours, theirs)]
+    recipes = [dict(fields_of(case.recipe)) for case in (ours, theirs)]
+    fields = {
+        name: (text_of(recipes[0].get(name)), text_of(recipes[1].get(name)))
+        for name in sorted(
+            {*recipes[0], *recipes[1]}, key=lambda name: (name in SETTINGS, name)
+        )
+        if json.dumps(recipes[0].get(name)) != json.dumps(recipes[1].get(name))
+        if name not in OWN_FIELDS
+    }
+    precisions = (ours.result.runs[0].precision, theirs.result.runs[0].precision)
     if len({*precisions}) > 1:
-        fields.append(f"precision: {precisions[0]} and {precisions[1]}")
-    digests = [{run.data.get("digest") for run in case.result.runs} for case in (ours, theirs)]
+        fields["precision"] = precisions
+    digests = [[*dict.fromkeys(map(digest_of, case.result.runs))] for case in (ours, theirs)]
     same_seeds = ours.result.seeds == theirs.result.seeds  # each seed may have data of its own
     if found.kind != SIZES and same_seeds and digests[0] != digests[1]:
-        fields.append("data: their digests differ")
+        fields["data"] = (digests[0][0], digests[1][0])
     return fields
+
+
+def fields_of(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield the fields of a recipe, those of its transforms among them."""
+    for name, value in recipe.items():
+        if isinstance(value, Mapping):
+            yield from fields_of(value)
+        else:
+            yield name, value
+
+
+def text_of(value: Any) -> str:
+    """Return the value of a field as text."""
+    return "none" if value is None else shown(value)
+
+
+def digest_of(run: Any) -> str:
+    """Return the beginning of the digest of a run's data."""
+    return f"digest {str(run.data.get('digest'))[:12]}"
 
 
 def indistinct(found: Difference) -> Sentence | None:
@@ -71,17 +113,17 @@ def indistinct(found: Difference) -> Sentence | None:
         f"{found.better.name} and {found.worse.name} are not distinguishable:"
         f" {amount(found)} {found.better.metric.name} between them, {found.how}."
     )
-    if found.rests_on is not None:
+    if found.chance < SURE:
+        text += (
+            f" Alone it would pass for one (chance {chance(found.chance)}), but not among"
+            f" {found.among} comparisons."
+        )
+    elif found.rests_on is not None:
         text += f" What there is of it rests on seed {found.rests_on} alone."
     elif min(len(case.result.runs) for case in (found.better, found.worse)) < ENOUGH:
         text += f" {ENOUGH} seeds or more of each would tell more."
-    return sentence(
-        indistinct,
-        [found.better, found.worse],
-        text,
-        certainty(found),
-        *seeds_of(found),
-    )
+    evidence = (certainty(found), *seeds_of(found))
+    return sentence(indistinct, [found.better, found.worse], text, *evidence)
 
 
 def distinct(found: Difference) -> Sentence | None:
@@ -91,23 +133,104 @@ def distinct(found: Difference) -> Sentence | None:
     ours, theirs = found.better, found.worse
     by = f"by {amount(found)} {ours.metric.name} {interval_of(found)}, {found.how}."
     text = f"{ours.name} is better than {theirs.name}: {by}"
+    unit = "points" if ours.forecasts else "examples"
     if found.kind == SIZES and ours.size > theirs.size:
-        text = (
-            f"{ours.model} gains from {ours.size:,} instead of {theirs.size:,} examples: {by}"
-        )
+        text = f"{ours.model} gains from {ours.size:,} instead of {theirs.size:,} {unit}: {by}"
     elif found.kind == SIZES:
-        sizes = f"{theirs.size:,} instead of {ours.size:,}"
+        sizes = f"{theirs.size:,} instead of {ours.size:,} {unit}"
         text = f"{theirs.model} is worse with more data, {sizes}: {by}"
-    both = f"{value_of(ours.metric, ours.spread.mean)} against"
+    both = (
+        f"{value_of(ours.metric, ours.spread.mean)} against"
+        f" {value_of(theirs.metric, theirs.spread.mean)}"
+    )
+    return sentence(distinct, [ours, theirs], text, both, certainty(found), slope(found))
+
+
+def slope(found: Difference) -> str:
+    """Return what a doubling of the data does to the error, as far as two sizes tell."""
+    large, small = found.better, found.worse
+    less, more = error_of(large), error_of(small)
+    if found.kind != SIZES or not 0 < small.size < large.size or not less or not more:
+        return ""
+    each = (less / more) ** (math.log(2) / math.log(large.size / small.size))
+    return f"between these sizes each doubling lowers the error by {percent(1 - each)}"
+
+
+def error_of(case: Facts) -> float | None:
+    """Return what is wrong: the share of examples, or the mean squared error."""
+    if case.metric.share and case.metric.better == "higher":
+        return None if case.spread.mean is None else 1 - case.spread.mean
+    return case.mean("test_mse")
+
+
+# what it looks like
+
+
+def answers_that_differ(found: Difference) -> Sentence | None:
+    """Say which test examples one gets right and the other does not, and of which classes."""
+    if found.kind == SIZES or not (found.better.classified and found.worse.classified):
+        return None
+    pairs = [*zip(found.better.answers, found.worse.answers, strict=False)]
+    if any(list(ours["names"]) != list(theirs["names"]) for ours, theirs in pairs):
+        return None
+    gained = [right_of_answers(ours) & ~right_of_answers(theirs) for ours, theirs in pairs]
+    lost = [right_of_answers(theirs) & ~right_of_answers(ours) for ours, theirs in pairs]
+    labels = pairs[0][0]["label"]
+    net: Counter[int] = Counter()
+    for more, less in zip(gained, lost, strict=True):
+        net.update(labels[more].tolist())
+        net.subtract(labels[less].tolist())
+    total, first = sum(net.values()), net.most_common(2)
+    names = found.better.classes
+    if total <= 0 or min(net) < 0 or len(names) <= max(net):
+        return None
+    each = [f"{names[label]} {gain / len(pairs):+.3g}" for label, gain in net.most_common()]
+    most = sum(gain for _, gain in first) / total
+    where = "The difference is spread over the classes"
+    if most > MOSTLY and len(net) > 2:
+        share = "All" if most >= 1 else f"{100 * most:.0f} %"
+        where = f"{share} of the difference lies in {listed([names[n] for n, _ in first])}"
+    ours, theirs = found.better.model, found.worse.model
+    if ours == theirs:
+        ours, theirs = found.better.name, found.worse.name
     return sentence(
-        distinct,
-        [ours, theirs],
-        text,
-        f"{both} {value_of(theirs.metric, theirs.spread.mean)}; {certainty(found)}",
+        answers_that_differ,
+        [found.better, found.worse],
+        f"Of {len(labels):,} test examples {ours} gets"
+        f" {mean_of([int(g.sum()) for g in gained]):.0f} right that {theirs} does not, and"
+        f" {theirs} {mean_of([int(x.sum()) for x in lost]):.0f} that {ours} does not."
+        f" {where}.",
+        f"net gain by class: {listed(each, 6)}"
+        + (f"; mean of {count(len(pairs), 'pair')} of runs" if len(pairs) > 1 else ""),
+    )
+
+
+def costs_more(found: Difference) -> Sentence | None:
+    """Say that what is better also takes longer, or that it does not."""
+    ours, theirs = (case.mean("train_seconds") for case in (found.better, found.worse))
+    if found.kind == SIZES or not ours or not theirs:
+        return None
+    if found.better.result.contended or found.worse.result.contended:
+        return None
+    more = ours / theirs
+    if 1 / COSTS < more < COSTS:
+        return None
+    words = f"{more:.1f} times as long" if more > 1 else f"only {percent(more)} of the time"
+    flops = [case.mean("flops_per_sample") for case in (found.better, found.worse)]
+    return sentence(
+        costs_more,
+        [found.better, found.worse],
+        f"{found.better.name} takes {words}: {number(ours)} s of training against"
+        f" {number(theirs)} s.",
+        f"operations of a forward pass {number(flops[0])} against {number(flops[1])}"
+        if None not in flops
+        else "",
     )
 
 
 def of_pair(found: Difference) -> list[Sentence]:
     """Return what is to be said of a comparison, confounders first."""
     said = [not_alike(found), indistinct(found), distinct(found)]
-    return [*filter(None, said), *(reasons(found) if found.sure else [])]
+    if found.sure:
+        said += [*reasons(found), answers_that_differ(found), costs_more(found)]
+    return [*filter(None, said)]
