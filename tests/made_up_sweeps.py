@@ -23,7 +23,7 @@ from pytest_amlnn import Case, Pictures, Run, Split, Weights, store, training
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.report.differences import drawn
 from pytest_amlnn.report.explanations import explain
-from pytest_amlnn.report.facts import facts_of
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.result import gather
 

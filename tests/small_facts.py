@@ -12,7 +12,8 @@ from small_runs import small_epoch, small_run
 from pytest_amlnn import Epoch, Run, store
 from pytest_amlnn.report.differences import Difference, drawn
 from pytest_amlnn.report.explanations import explain
-from pytest_amlnn.report.facts import Facts, facts_of
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.result import gather
 

@@ -9,7 +9,7 @@ from scipy.stats import ttest_rel
 from small_facts import facts, forecast, pair, runs_of, with_answers
 
 from pytest_amlnn.report.differences import compared, drawn, with_holm
-from pytest_amlnn.report.facts import facts_of
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.result import gather
 
 

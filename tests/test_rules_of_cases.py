@@ -12,7 +12,7 @@ from small_runs import small_epoch
 from pytest_amlnn import store
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.verdict import SUSPICIOUS, Judgement, Verdict
-from pytest_amlnn.report.facts import facts_of
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.rules_of_cases import OF_CASE, of_case
 from pytest_amlnn.result import gather
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from small_facts import LEVEL, facts, forecast, pair, said, with_answers
 
-from pytest_amlnn.report.facts import Facts, facts_of
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.reasons import REASONS, fit
 from pytest_amlnn.report.rules_of_pairs import confounders, of_pair
 from pytest_amlnn.result import gather

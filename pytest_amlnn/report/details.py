@@ -10,7 +10,8 @@ from typing import Any
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.report import scaling
 from pytest_amlnn.report.differences import Difference, interval_of
-from pytest_amlnn.report.facts import Facts, by_dataset, groups, score_of
+from pytest_amlnn.report.facts import Facts, score_of
+from pytest_amlnn.report.groups import by_dataset, groups
 from pytest_amlnn.report.rules_of_pairs import confounders
 from pytest_amlnn.report.values import Cell, Table
 from pytest_amlnn.report.words import chance, listed, number, percent, points

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -267,38 +266,6 @@ class Facts:
         said = self.result.runs[0].data.get("counts")
         known = said.items() if isinstance(said, Mapping) else ()
         return {name: count for name, count in known if isinstance(count, int)}
-
-
-def facts_of(results: Sequence[Result], folder: Path | None) -> tuple[Facts, ...]:
-    """Return the facts of all cases of a sweep."""
-    labels = Counter(str(result.case["label"]) for result in results)
-    return tuple(
-        Facts(result, folder, label if labels[label] == 1 else result.id)
-        for result in results
-        for label in [str(result.case["label"])]
-    )
-
-
-def groups(cases: Iterable[Facts]) -> dict[tuple[str, str, int], list[Facts]]:
-    """Return cases by family, dataset and size, the smallest first."""
-    found: dict[tuple[str, str, int], list[Facts]] = {}
-    for case in sorted(cases, key=lambda case: (case.size, case.id)):
-        key = (str(case.result.case["family"]), str(case.result.training["dataset"]), case.size)
-        found.setdefault(key, []).append(case)
-    return found
-
-
-def by_dataset(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
-    """Return cases by family and dataset."""
-    found: dict[tuple[str, str], list[Facts]] = {}
-    for key, group in groups(cases).items():
-        found.setdefault(key[:2], []).extend(group)
-    return found
-
-
-def largest(cases: Iterable[Facts]) -> dict[tuple[str, str], list[Facts]]:
-    """Return the cases of the largest size by family and dataset."""
-    return {key[:2]: group for key, group in groups(cases).items()}
 
 
 def is_sure(confidence: Any) -> bool:

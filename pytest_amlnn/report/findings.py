@@ -12,7 +12,8 @@ from pytest_amlnn.report.answer import answer
 from pytest_amlnn.report.claims import Claim
 from pytest_amlnn.report.differences import Difference, drawn
 from pytest_amlnn.report.explanations import explain
-from pytest_amlnn.report.facts import Facts, facts_of
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.result import Result
 

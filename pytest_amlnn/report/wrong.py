@@ -13,7 +13,8 @@ from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.report.details import names_of_classes
 from pytest_amlnn.report.differences import ranked
-from pytest_amlnn.report.facts import Facts, largest
+from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.groups import largest
 from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.words import percent
 

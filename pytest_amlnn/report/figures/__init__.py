@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_amlnn.report.drawing import Figure, Models
-from pytest_amlnn.report.facts import Facts, by_dataset, groups, largest
+from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures import costs, curves, forecasts, pictures, times
+from pytest_amlnn.report.groups import by_dataset, groups, largest
 
 
 @dataclass(frozen=True, kw_only=True)
