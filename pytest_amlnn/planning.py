@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,7 @@ def plan_of(benchmarks: Iterable[pytest.Item], gate: Gate, session: Session) -> 
         "cases": [plan_entry(item, case_of(item), options) for item in benchmarks],
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
         "commit": get_commit_info(),
+        "begun": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

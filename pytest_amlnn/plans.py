@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +90,8 @@ def save(folder: Path, plan: Mapping[str, Any], earlier: Mapping[str, Any] | Non
         cases[case["id"]] = {**case, "seeds": sorted(seeds), "skip": skip}
     held = {**(earlier or {}).get("calibrations", {}), **plan.get("calibrations", {})}
     whole = {**plan, "cases": [*cases.values()], "costs": costs, "calibrations": held}
+    if earlier:  # a sweep that is resumed was begun then
+        whole["begun"] = earlier.get("begun")
     write_json(folder / PLAN, {"schema": SCHEMA, **whole})
 
 
@@ -140,6 +145,28 @@ def load(folder: Path) -> dict[str, Any]:
     from pytest_amlnn import records  # not before something is read: it takes a while
 
     return records.read_plan(folder / PLAN)
+
+
+DEFAULT_NAME = re.compile(r"(\d{8}-\d{6})-\d+(-\d+)?", re.ASCII)
+"""Of a run directory that nobody named: see `options.default_out`."""
+
+
+def begun(folder: Path, plan: Mapping[str, Any]) -> datetime | None:
+    """Return when a sweep was begun: by its plan, else by its name; None where neither says."""
+    named = DEFAULT_NAME.fullmatch(folder.resolve().name)
+    with suppress(ValueError, OverflowError):
+        if said := plan.get("begun"):
+            found = datetime.fromisoformat(said)
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        if named:
+            return datetime.strptime(f"{named[1]}+0000", "%Y%m%d-%H%M%S%z").astimezone(UTC)
+    return None
+
+
+def commit_of(plan: Mapping[str, Any]) -> str:
+    """Return the first digits of the commit, `+` where files were changed; "" without one."""
+    said = plan["commit"]
+    return f"{str(said['id'])[:7]}{'+' * bool(said.get('dirty'))}" if said.get("id") else ""
 
 
 def newest(folder: Path) -> Path | None:

@@ -104,6 +104,7 @@ class Plan(Struct):
     commit: Commit
     costs: dict[str, Positive] = {}
     calibrations: dict[Text, Calibration] = {}
+    begun: Name | None = None
 
 
 class Packages(Struct):

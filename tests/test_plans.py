@@ -115,3 +115,31 @@ def test_plan_that_was_replaced_is_not_taken_for_whole(tmp_path, cases):
     begin(tmp_path, plan(*cases))
     with pytest.raises(StoreError, match=r"not the plan of this sweep any more: .*\[one"):
         plans.check_whole(tmp_path, [ONE])
+
+
+def test_resumed_sweep_was_begun_when_it_first_was(tmp_path):
+    """Resuming, and each further process, leaves the time in the plan as it is."""
+    for token, begun in (("one", "2026-11-01T08:00:00+00:00"), ("two", "2026-11-02T08:00:00")):
+        begin(tmp_path, {**plan(ONE), "begun": begun}, token=token, resume=True)
+
+    assert plans.load(tmp_path)["begun"] == "2026-11-01T08:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "begun", "when"),
+    [
+        ("mine", "2026-11-01T08:00:00+02:00", "2026-11-01T06:00:00+00:00"),
+        ("mine", "2026-11-01T08:00:00", "2026-11-01T08:00:00+00:00"),
+        ("20261128-091242-17488", None, "2026-11-28T09:12:42+00:00"),
+        ("20261128-091242-17488", "2026-11-01T08:00:00Z", "2026-11-01T08:00:00+00:00"),
+        ("20261399-091242-17488", None, None),
+        ("mine", "yesterday", None),
+        ("mine", "0001-01-01T00:00:00+23:00", None),
+        ("mine", None, None),
+    ],
+)
+def test_time_is_that_of_the_plan_or_of_the_name(tmp_path, name, begun, when):
+    """Both are UTC; what is no time is none, and no error."""
+    found = plans.begun(tmp_path / name, {"begun": begun})
+
+    assert (found and found.isoformat()) == when
