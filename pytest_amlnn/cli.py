@@ -11,7 +11,7 @@ from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TextIO
+from typing import Any, TextIO
 
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.errors import UserError
@@ -51,9 +51,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="amlnn", description=__doc__)
     top.set_defaults(failed=1)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    reporting = commands.add_parser("report", help="render the reports of a run directory anew")
-    reporting.add_argument("folder", type=Path, metavar="DIR")
-    reporting.set_defaults(command=render)
+    add_reports(commands)
     comparing = commands.add_parser(
         "compare",
         help="judge sweep B by sweep A: exit 1 where it is worse, or better than chance allows",
@@ -95,6 +93,23 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_reports(commands: Any) -> None:
+    """Add the commands that tell of sweeps that are there."""
+    reporting = commands.add_parser("report", help="render the reports of a run directory anew")
+    reporting.add_argument("folder", type=Path, metavar="DIR")
+    reporting.set_defaults(command=render)
+    listing = commands.add_parser("list", help="say what sweeps there are")
+    listing.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="DIR",
+        help="look there, too, not only in .amlnn",
+    )
+    listing.add_argument("--json", action="store_true", help="print them for other programs")
+    listing.set_defaults(command=list_sweeps)
+
+
 def render(parsed: argparse.Namespace) -> tuple[int, str]:
     """Write the reports into the run directory, print the readable one; say what is missing."""
     from pytest_amlnn import report
@@ -109,6 +124,16 @@ def render(parsed: argparse.Namespace) -> tuple[int, str]:
     )
     trouble = "; ".join(filter(None, troubles))
     return int(bool(trouble)), trouble
+
+
+def list_sweeps(parsed: argparse.Namespace) -> tuple[int, str]:
+    """Print which sweeps there are, or how to make one."""
+    from pytest_amlnn.report import listing
+
+    found = listing.found_in(parsed.folder)
+    as_text = listing.as_json if parsed.json else listing.text_of
+    say(as_text(found, columns(), encoding_of(sys.stdout)), sys.stdout)
+    return 0, ""
 
 
 def compare(parsed: argparse.Namespace) -> tuple[int, str]:

@@ -202,13 +202,19 @@ def gate_sections(sweep: Sweep) -> list[tuple[str, list[str], dict[str, Any]]]:
     return sections
 
 
-def fit_width(table: Table, width: int, encoding: str = "utf-8") -> list[str]:
-    """Return a table in so many columns of characters, and which of its columns are left"
-    " out."""
-    return [line for line, _ in coloured(table, width, encoding)]
+def fit_width(
+    table: Table, width: int, encoding: str = "utf-8", *, whole_in: str = "the report"
+) -> list[str]:
+    """Return a table in so many columns of characters, and which columns are left out.
+
+    `whole_in` is where all of them are.
+    """
+    return [line for line, _ in coloured(table, width, encoding, whole_in=whole_in)]
 
 
-def coloured(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
+def coloured(
+    table: Table, width: int, encoding: str = "utf-8", *, whole_in: str = "the report"
+) -> list[Line]:
     """Return what `fit_width` does, each line with its colours."""
     shown = partial(for_terminal, encoding=encoding)
     kept = narrowed(table, width, shown)
@@ -216,7 +222,7 @@ def coloured(table: Table, width: int, encoding: str = "utf-8") -> list[Line]:
     found = uncoloured([head, rule])
     found += [(line, colour(row)) for line, row in zip(rows, kept.rows, strict=True)]
     left_out = [name for name in table.heads if name not in kept.heads]
-    rest = f"also in the report: {', '.join(left_out)}"
+    rest = f"also in {whole_in}: {', '.join(left_out)}"
     return [*found, *uncoloured(wrapped(shown(rest), width) if left_out else [])]
 
 
