@@ -24,6 +24,7 @@ FETCHERS = "pytest_amlnn.fetch"
 SWEEP = "run directory or summary.json"
 INTERRUPTED = 130
 """Exit status, as a shell gives it after Ctrl-C."""
+HISTORY = Path(".amlnn/history")
 WIDEST = 10_000
 """Columns of characters, where no terminal limits them."""
 
@@ -95,8 +96,17 @@ def parser() -> argparse.ArgumentParser:
 
 def add_reports(commands: Any) -> None:
     """Add the commands that tell of sweeps that are there."""
-    reporting = commands.add_parser("report", help="render the reports of a run directory anew")
-    reporting.add_argument("folder", type=Path, metavar="DIR")
+    reporting = commands.add_parser(
+        "report",
+        help="render the reports of a run directory anew; of several: how cases went over time",
+    )
+    reporting.add_argument("folders", type=Path, nargs="+", metavar="DIR")
+    reporting.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder of what several sweeps give, by default {HISTORY}",
+    )
     reporting.set_defaults(command=render)
     listing = commands.add_parser("list", help="say what sweeps there are")
     listing.add_argument(
@@ -115,7 +125,11 @@ def render(parsed: argparse.Namespace) -> tuple[int, str]:
     from pytest_amlnn import report
     from pytest_amlnn.report.text import plain
 
-    sweep = report.write(parsed.folder)
+    if len(parsed.folders) > 1:
+        return render_history(parsed.folders, parsed.out or HISTORY)
+    if parsed.out:
+        return 1, "--out is for several run directories; one has its reports in it"
+    sweep = report.write(parsed.folders[0])
     if sys.stdout is not None:
         say(plain(sweep, columns(), encoding_of(sys.stdout)), sys.stdout)
     troubles = (
@@ -124,6 +138,17 @@ def render(parsed: argparse.Namespace) -> tuple[int, str]:
     )
     trouble = "; ".join(filter(None, troubles))
     return int(bool(trouble)), trouble
+
+
+def render_history(folders: Sequence[Path], out: Path) -> tuple[int, str]:
+    """Write how the cases of several sweeps went over time, print it, and say where it is."""
+    from pytest_amlnn.report import history_tables, moments
+
+    read = moments.read_all(folders)
+    file, text = history_tables.write(read, out, columns(), encoding_of(sys.stdout))
+    say(f"{text}\nwritten to {file}", sys.stdout)
+    unread = [moment.name for moment in read if moment.sweep.unreadable]
+    return int(bool(unread)), f"not every record can be read: {unread[0]}" if unread else ""
 
 
 def list_sweeps(parsed: argparse.Namespace) -> tuple[int, str]:

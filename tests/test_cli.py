@@ -70,7 +70,7 @@ def test_damaged_run_is_named(tmp_path, capsys):
         ([], "COMMAND"),
         (["train"], "invalid choice: 'train'"),
         (["report"], "DIR"),
-        (["report", "a", "b"], "unrecognized arguments: b"),
+        (["report", "a", "b", "--out"], "--out: expected one argument"),
         (["fetch"], "name"),
         (["fetch", "cifar"], "invalid choice: 'cifar'"),
         (["fetch", "tiny-imagenet", "--url"], "--url: expected one argument"),

@@ -25,8 +25,7 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a4d9"),
     *("#8c6bb1", "#7a7a7a", "#c0504d", "#4f9d9d", "#9aa336", "#a06a42"),
 )
-"""Of models, in this order: those of Okabe and Ito (2008) that show on both grounds, and"
-" more."""
+"""Of models, in this order: those of Okabe and Ito (2008) that show on both grounds, and more."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # words stay words: short, and found by a search
     "svg.hashsalt": "pytest-amlnn",  # the same file each time
@@ -245,8 +244,7 @@ def as_attributes(style: str) -> dict[str, str]:
 
 
 def frame(axis: Axes) -> dict[str, Any]:
-    """Return where an axis lies in the SVG, in its units from the upper left, and its"
-    " limits."""
+    """Return where an axis lies in the SVG, in its units from the upper left, and its limits."""
     drawing = axis.figure
     width, height = (72 * float(inches) for inches in drawing.get_size_inches())  # type: ignore[union-attr]
     box = axis.get_position()
