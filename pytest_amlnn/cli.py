@@ -146,7 +146,7 @@ def render_history(folders: Sequence[Path], out: Path) -> tuple[int, str]:
 
     read = moments.read_all(folders)
     file, text = history_tables.write(read, out, columns(), encoding_of(sys.stdout))
-    say(f"{text}\nwritten to {file}", sys.stdout)
+    say(f"{text}\nwritten to {file} and history.md", sys.stdout)
     unread = [moment.name for moment in read if moment.sweep.unreadable]
     return int(bool(unread)), f"not every record can be read: {unread[0]}" if unread else ""
 

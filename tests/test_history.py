@@ -201,8 +201,8 @@ def test_history_is_written_where_it_is_said(tmp_path, capsys, monkeypatch):
     _, elsewhere, _ = report(folders, capsys, "--out", "there")
     text = (tmp_path / "there" / "history.md").read_text()
 
-    assert shown.endswith("\nwritten to .amlnn/history/history.md\n")
-    assert elsewhere.endswith("\nwritten to there/history.md\n")
+    assert shown.endswith("\nwritten to .amlnn/history/history.html and history.md\n")
+    assert elsewhere.endswith("\nwritten to there/history.html and history.md\n")
     assert everything(tmp_path / "sweeps") == before
     assert text == (tmp_path / ".amlnn" / "history" / "history.md").read_text()
     assert {token.type for token in tokens(text)} >= {"table_open", "heading_open"}

@@ -16,9 +16,11 @@ from example_report import EXAMPLE, unpacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odd_runs import odd_runs
+from small_histories import sweeps_with
 from small_runs import small_epoch, small_run, sweep
 
 from pytest_amlnn import report, store
+from pytest_amlnn.cli import main
 from pytest_amlnn.report import page
 from pytest_amlnn.report.sweep import read
 from pytest_amlnn.result import Run
@@ -212,7 +214,7 @@ def test_report_reads_without_a_script(window, rendered):
 def test_hostile_names_stay_text_in_a_browser(window, tmp_path):
     """Markup in any name of a record is shown as text, and nothing of it runs."""
     runs = [
-        small_run(f"test_small[{i}{HOSTILE}]", model=f"{i}{HOSTILE}", dataset=HOSTILE)
+        small_run(f"test_small[{i}{HOSTILE}]", model=f"{i}\x1b{HOSTILE}", dataset=HOSTILE)
         for i in range(2)
     ]
     written(tmp_path, runs, skipped={"test_small[x]": HOSTILE})
@@ -221,6 +223,36 @@ def test_hostile_names_stay_text_in_a_browser(window, tmp_path):
         assert found.asked == []
         assert found.page.locator("img").count() == 0
         assert HOSTILE in found.page.locator("#results").inner_text()
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory) -> Path:
+    """The page of twelve sweeps, the last ones with other accuracies, of a hostile model."""
+    folder, model = tmp_path_factory.mktemp("history"), f"m\x1b{HOSTILE}"
+    means = [0.7] * 6 + [0.5] * 6
+    places = sweeps_with(folder, means, id=f"test_small[{model}]", model=model)
+    assert main(["report", *map(str, places), "--out", str(folder)]) == 0
+    return folder / "history.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_history_is_accessible(window, history, scheme):
+    """The history of sweeps asks for nothing, says no error, and axe-core finds nothing."""
+    with opened(window, history, color_scheme=scheme) as found:
+        assert found.violations() == []
+        assert (found.said, found.asked) == ([], [])
+        assert found.page.locator("img").count() == 0
+
+
+def test_history_draws_its_steps(history):
+    """A step is told in the first sentence, in words, and as a dashed line in the figure."""
+    text = history.read_text()
+    (first, *_) = re.findall(r'<p class="answer">(.*?)</p>', text)
+
+    assert first.startswith("1 of 1 cases stepped to another level: test_small[m\\x1b")
+    assert "test_accuracy fell from 0.7" in " ".join(sentences(text))
+    assert ", 1 step" in text
+    assert text.count("stroke-dasharray") == 1
 
 
 def test_report_prints_within_its_paper(window, rendered):

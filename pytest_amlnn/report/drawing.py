@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeGuard
 from xml.etree import ElementTree
 
+from pytest_amlnn.escapes import visible
+
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
@@ -25,7 +27,7 @@ COLOURS = (
     *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56a4d9"),
     *("#8c6bb1", "#7a7a7a", "#c0504d", "#4f9d9d", "#9aa336", "#a06a42"),
 )
-"""Of models, in this order: those of Okabe and Ito (2008) that show on both grounds, and more."""
+"""Of models, in this order; those of Okabe and Ito (2008) that show on both grounds first."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # words stay words: short, and found by a search
     "svg.hashsalt": "pytest-amlnn",  # the same file each time
@@ -160,7 +162,10 @@ def svg_of(drawing: Drawing, title: str) -> str:
     """Return a drawing as an SVG element; its ids begin with a digest of the title."""
     stream = io.StringIO()
     drawing.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    root = ElementTree.fromstring(stream.getvalue())
+    lines = stream.getvalue().split("\n")
+    root = ElementTree.fromstring(
+        "\n".join(map(visible, lines))
+    )  # XML has no control characters
     for name in ("height", "version"):
         del root.attrib[name]
     width = 72 * float(drawing.get_size_inches()[0])
@@ -244,7 +249,7 @@ def as_attributes(style: str) -> dict[str, str]:
 
 
 def frame(axis: Axes) -> dict[str, Any]:
-    """Return where an axis lies in the SVG, in its units from the upper left, and its limits."""
+    """Return where an axis lies in the SVG, in its units, and its limits."""
     drawing = axis.figure
     width, height = (72 * float(inches) for inches in drawing.get_size_inches())  # type: ignore[union-attr]
     box = axis.get_position()

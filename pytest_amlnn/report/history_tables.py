@@ -50,6 +50,7 @@ def document(
     ordered = all(moment.begun is not None for moment in moments)
     return Document(
         title=f"History of {len(moments)} sweeps",
+        answer=(answer(found),),
         machine=f"From {moments[0].label} to {moments[-1].label}",
         datasets=(),
         tables=tuple(tables(found, len(moments), levels)),
@@ -58,19 +59,36 @@ def document(
     )
 
 
+def answer(found: Sequence[History]) -> str:
+    """Say how many cases stepped, in a sentence."""
+    cases = {one.case for one in found}
+    stepped = [one.case for one in found if one.steps]
+    if stepped:
+        return (
+            f"{len({*stepped})} of {len(cases)} cases stepped to another level:"
+            f" {listed([*dict.fromkeys(stepped)])}."
+        )
+    told = sum(not one.untold for one in found)
+    return f"No case stepped: {told} of {len(found)} histories have sweeps enough to tell."
+
+
 def write(moments: Sequence[Moment], out: Path, width: int, encoding: str) -> tuple[Path, str]:
-    """Write history.md into a folder; return where it is, and the text for a terminal.
+    """Write history.md and history.html into a folder; return where, and text for a terminal.
 
     Raises HistoryError where no two sweeps have a case in common.
     """
+    from pytest_amlnn.report.page import history_html
+
     found = histories(moments)
     if not found:
         raise HistoryError("no two of these sweeps have a case of one profile in common")
-    file = out / FILE
-    disk.write(file, markdown(document(found, moments)).encode())
+    whole = document(found, moments)
+    disk.write(out / FILE, markdown(whole).encode())
+    page = out / "history.html"
+    disk.write(page, history_html(found, whole, len(moments)).encode())
     fits = BLOCKS.encode(encoding, "replace").decode(encoding) == BLOCKS
-    shown = document(found, moments, BLOCKS if fits else LETTERS)
-    return file, terminal(shown, width, encoding)
+    shown = whole if fits else document(found, moments, LETTERS)
+    return page, terminal(shown, width, encoding)
 
 
 def markdown(found: Document) -> str:

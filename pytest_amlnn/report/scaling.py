@@ -25,7 +25,7 @@ def sizes_of(model: str, cases: Sequence[Facts]) -> list[Facts]:
 
 
 def errors(case: Facts) -> list[float | None]:
-    """Return what each seed lacks of a metric that ends at 1, or the metric if less is better."""
+    """Return what each seed lacks of 1, or the metric itself if less of it is better."""
     if case.metric.better == "lower":
         return [*case.spread.runs]
     return [None if value is None else 1 - value for value in case.spread.runs]

@@ -97,7 +97,7 @@ def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
 
 
 def draw_band(axis: Axes, said: Any, first: int) -> None:
-    """Draw the best forecast with two standard deviations of noise, as far as they are known."""
+    """Draw the best forecast with two standard deviations of noise, where they are known."""
     import numpy as np
 
     if "oracle" not in said:

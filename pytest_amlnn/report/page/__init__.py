@@ -17,12 +17,13 @@ from typing import Any
 from pytest_amlnn.escapes import visible
 from pytest_amlnn.report.drawing import Figure, Models
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.figures import sections
+from pytest_amlnn.report.figures import history, sections
+from pytest_amlnn.report.history import History
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.tables import document
 from pytest_amlnn.report.text import text_of
-from pytest_amlnn.report.values import Cell, Table
+from pytest_amlnn.report.values import Cell, Document, Table
 from pytest_amlnn.report.wrong import wrong_pictures
 
 POLICY = (
@@ -33,22 +34,14 @@ POLICY = (
 
 def html(sweep: Sweep) -> str:
     """Return the whole report as a page."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.finalize = as_shown
-    style, script = text("report.css"), text("report.js")
     cases = sweep.findings.cases
     models = Models(names=tuple(dict.fromkeys(case.model for case in cases)))
     with quiet():
         drawn = sections(cases, models)
     whole = document(sweep)
-    figures = [figure for section in drawn for figure in section.figures]
-    return environment.from_string(text("report.html.j2")).render(
-        policy=POLICY.format(style=hash_of(style), script=hash_of(script)),
-        style=Markup(style),
-        script=Markup(script),
+    return rendered(
+        "report.html.j2",
+        [figure for section in drawn for figure in section.figures],
         document=whole,
         models=[{"name": name, "colour": models.colour(name)} for name in models.names],
         tables=[plain_table(table) for table in whole.tables],
@@ -62,7 +55,42 @@ def html(sweep: Sweep) -> str:
         wrong=wrong_pictures(sweep),
         environment=environment_rows(sweep),
         commands=[command_of(case, sweep) for case in cases],
-        marks=Markup(marks_of(figures)),
+    )
+
+
+def history_html(found: Sequence[History], whole: Document, sweeps: int) -> str:
+    """Return how the cases of several sweeps went over time as a page."""
+    with quiet():
+        drawn = [*history.figures(found, sweeps)]
+    return rendered(
+        "history.html.j2",
+        drawn,
+        document=whole,
+        stepped=any(one.steps for one in found),
+        tables=[plain_table(table) for table in whole.tables],
+        figures=[plain_figure(figure) for figure in drawn],
+    )
+
+
+def rendered(template: str, drawn: Sequence[Figure], **values: Any) -> str:
+    """Return a page with style, script, and what can be pointed at in its figures."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader(__package__, "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.finalize = as_shown
+    style, script = text("report.css"), text("report.js")
+    return environment.get_template(template).render(
+        policy=POLICY.format(style=hash_of(style), script=hash_of(script)),
+        style=Markup(style),
+        script=Markup(script),
+        marks=Markup(marks_of(drawn)),
+        **values,
     )
 
 

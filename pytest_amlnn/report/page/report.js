@@ -31,7 +31,7 @@ function sort(head) {
 const filter = document.getElementById("filter");
 const boxes = all("form.models input");
 function show() {
-  const words = filter.value.toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const words = (filter ? filter.value : "").toLowerCase().split(/[\s,]+/).filter(Boolean);
   const names = new Set(boxes.filter((box) => !box.checked).map((box) => box.dataset.name));
   let shown = 0, rows = 0;
   for (const row of all("tr[data-model]")) {
@@ -39,11 +39,11 @@ function show() {
     row.hidden = names.has(row.dataset.model) || !words.every((word) => text.includes(word));
     if (row.closest("#results")) { rows += 1; shown += row.hidden ? 0 : 1; }
   }
-  document.getElementById("count").textContent = shown < rows ? `${shown} of ${rows} rows` : "";
+  if (filter) document.getElementById("count").textContent = shown < rows ? `${shown} of ${rows} rows` : "";
   for (const box of boxes)
     for (const part of all(`svg .model-${box.value}`)) part.style.display = box.checked ? "" : "none";
 }
-filter.addEventListener("input", show);
+if (filter) filter.addEventListener("input", show);
 for (const box of boxes)
   box.addEventListener("change", () => {
     off = new Set(boxes.filter((b) => !b.checked).map((b) => Number(b.value)));
