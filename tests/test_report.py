@@ -751,7 +751,7 @@ def test_markdown_fits_into_a_comment(thirty, monkeypatch, room):
 
 def test_markdown_drops_evidence_first(thirty, monkeypatch):
     """Where there is not room for all, sentences stay, and what they rest on goes."""
-    evidence, sentence = "with all comparisons of this report in mind", "is better than m"
+    evidence, sentence = "chance of so large a difference between equals 0", "is better than m"
     whole = markdown(report.read(thirty))
     monkeypatch.setattr(text, "LARGEST_COMMENT", len(whole) - 1)
     short = markdown(report.read(thirty))

@@ -35,6 +35,7 @@ BEFORE: tuple[Named, ...] = (
 """Columns of every table, before those of the task."""
 
 AFTER: tuple[Named, ...] = (
+    ("times", lambda result, sweep: words("contended" if result.contended else "")),
     ("seeds", lambda result, sweep: words(str(len(result.runs)))),
     ("status", lambda result, sweep: words(trouble(sweep.status(result)))),
     ("gate", lambda result, sweep: words(sweep.verdicts[result.id].name or "")),
@@ -43,6 +44,7 @@ AFTER: tuple[Named, ...] = (
 """Columns of every table, after those of the task and of all runs."""
 CASE: Named = ("case", lambda result, sweep: words(result.id))
 """The first column where those of `BEFORE` do not tell all rows apart."""
+CONTENDED = "Contended times are of runs that shared the machine, and say little."
 ESSENTIAL = frozenset({"status", "gate"})
 
 
@@ -193,7 +195,8 @@ def notes(results: Iterable[Result], heads: set[str]) -> list[str]:
     """Return the sentences that explain the columns that are there, each once."""
     columns = [column for result in results for column in result.columns]
     said = [c.sentence for c in (*COMMON, *columns) if c.sentence and c.head in heads]
-    return [INTERVALS, *dict.fromkeys(said), *([ORIGINAL] if "original" in heads else [])]
+    besides = {"original": ORIGINAL, "times": CONTENDED}
+    return [INTERVALS, *dict.fromkeys(said), *(besides[h] for h in besides if h in heads)]
 
 
 def machine(facts: Mapping[str, Any]) -> str:

@@ -234,6 +234,9 @@ def command_of(case: Facts, sweep: Sweep) -> dict[str, str]:
     seeds = case.result.seeds
     words = ["pytest", nodes.get(case.id, case.id), f"--amlnn-profile={options['profile']}"]
     words += [f"--amlnn-seed={seeds[0]}", f"--amlnn-repeats={seeds[-1] - seeds[0] + 1}"]
+    dataset, places = case.result.training["dataset"], options.get("data")
+    if isinstance(places, dict) and dataset in places:
+        words.append(f"--amlnn-data={dataset}={places[dataset]}")
     device = case.result.runs[0].environment.get("device")
     if device:
         words.append(f"--amlnn-device={device}")
