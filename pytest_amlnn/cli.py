@@ -131,7 +131,8 @@ def render(parsed: argparse.Namespace) -> tuple[int, str]:
         return 1, "--out is for several run directories; one has its reports in it"
     sweep = report.write(parsed.folders[0])
     if sys.stdout is not None:
-        say(plain(sweep, columns(), encoding_of(sys.stdout)), sys.stdout)
+        text = plain(sweep, columns(), encoding_of(sys.stdout))
+        say(f"{text}\nreport: {parsed.folders[0] / 'report.html'} and report.md", sys.stdout)
     troubles = (
         f"{len(sweep.missing)} cases are not complete" if sweep.missing else "",
         f"not every record can be read: {sweep.unreadable[0]}" if sweep.unreadable else "",

@@ -27,22 +27,20 @@ from typing import Any, NoReturn
 def main() -> None:
     """Serve requests until stdin ends."""
     import hypothesis  # noqa: F401  # its plugin would have pytest rewrite it in each process
-    import jinja2  # noqa: F401
-    import matplotlib.backends.backend_svg
-    import matplotlib.figure  # noqa: F401
     import pytest  # noqa: F401
     import scipy.special  # noqa: F401
     import timm  # noqa: F401
     import torchvision  # noqa: F401
     from small_cases import pictures_net, small_case, trained
+    from small_runs import small_run, sweep
 
     import amlnn_models.vgg  # noqa: F401
-    import pytest_amlnn.engines.inline
-    import pytest_amlnn.report.page  # noqa: F401
+    from pytest_amlnn import report
 
-    # what torch sets up at first use; with one thread there is no pool that a fork would lose
+    # what torch and reports set up at first use; one thread has no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:
         trained(small_case(build=pictures_net, optimizer="adamw"), place=Path(place))
+        report.write(sweep(Path(place) / "sweep", [small_run(seed=0), small_run(seed=1)]))
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     gc.collect()

@@ -44,8 +44,10 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
 
 
 def has(case: Facts, score: str) -> bool:
-    """Return whether any epoch of a case has a score."""
-    return any(score in epoch.validation for run in case.result.runs for epoch in run.epochs)
+    """Return whether a case has a score in more than one epoch: a point is no curve."""
+    return any(
+        len(run.epochs) > 1 and score in run.epochs[0].validation for run in case.result.runs
+    )
 
 
 def curves(title: str, cases: Sequence[Facts], score: str, models: Models) -> Figure:

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from importlib.resources import files
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.escapes import visible
 from pytest_amlnn.report.drawing import Figure, Models
@@ -25,6 +26,9 @@ from pytest_amlnn.report.tables import document
 from pytest_amlnn.report.text import text_of
 from pytest_amlnn.report.values import Cell, Document, Table
 from pytest_amlnn.report.wrong import wrong_pictures
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 POLICY = (
     "default-src 'none'; style-src {style}; script-src {script}; img-src data:;"
@@ -74,23 +78,33 @@ def history_html(found: Sequence[History], whole: Document, sweeps: int) -> str:
 
 def rendered(template: str, drawn: Sequence[Figure], **values: Any) -> str:
     """Return a page with style, script, and what can be pointed at in its figures."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
+    style, script = text("report.css"), text("report.js")
+    return str(
+        templates()
+        .get_template(template)
+        .render(
+            policy=POLICY.format(style=hash_of(style), script=hash_of(script)),
+            style=Markup(style),
+            script=Markup(script),
+            marks=Markup(marks_of(drawn)),
+            **values,
+        )
+    )
+
+
+@cache
+def templates() -> Environment:
+    """Return what compiles the templates of this folder, every text escaped."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
         loader=PackageLoader(__package__, "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
-    )
-    environment.finalize = as_shown
-    style, script = text("report.css"), text("report.js")
-    return environment.get_template(template).render(
-        policy=POLICY.format(style=hash_of(style), script=hash_of(script)),
-        style=Markup(style),
-        script=Markup(script),
-        marks=Markup(marks_of(drawn)),
-        **values,
+        finalize=as_shown,
     )
 
 
