@@ -30,16 +30,17 @@ def claims(cases: Sequence[Facts], found: Sequence[Difference]) -> tuple[Claim, 
     known = [case for case in cases if comparable(case) and case.model in mine]
     if not known:
         return ()
-    return depth_overfits(known), future_helps(known), data_help(found)
+    among = max((pair.among for pair in found), default=0)
+    return depth_overfits(known, among), future_helps(known, among), data_help(found)
 
 
-def depth_overfits(cases: Sequence[Facts]) -> Claim:
+def depth_overfits(cases: Sequence[Facts], among: int) -> Claim:
     """Answer whether more layers overfit."""
     text = "More layers overfit: the deeper net of a family is worse for it."
     pairs = pairs_of(cases, lambda first, second: DEEPER.get(first.model) == second.model)
     if not pairs:
         return Claim(text=text, verdict=UNTESTED, why="no net stands beside a deeper one")
-    judged = with_holm([compared(MODELS, *pair) for pair in pairs])
+    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
     alike = [not unlike(found) for found in judged]
     deeper = [deep for deep, _ in pairs]
     better = sum(
@@ -51,8 +52,8 @@ def depth_overfits(cases: Sequence[Facts]) -> Claim:
         for found, same, (deep, shallow) in zip(judged, alike, pairs, strict=True)
     )
     verdict = UNDECIDED
-    if worse != better:
-        verdict = SUPPORTED if worse > better else CONTRADICTED
+    if bool(worse) != bool(better):
+        verdict = SUPPORTED if worse else CONTRADICTED
     summed = (
         f"of {count(sum(alike), 'pair')} trained alike the deeper net is surely better in"
         f" {better}, and surely worse with a larger gap in {worse}"
@@ -78,7 +79,7 @@ def told_of_depth(found: Difference, pair: tuple[Facts, Facts]) -> str:
     )
 
 
-def future_helps(cases: Sequence[Facts]) -> Claim:
+def future_helps(cases: Sequence[Facts], among: int) -> Claim:
     """Answer whether bidirectional nets forecast better because they use the future."""
     text = "Bidirectional nets forecast better, for they use the future."
     pairs = pairs_of(
@@ -87,7 +88,7 @@ def future_helps(cases: Sequence[Facts]) -> Claim:
     if not pairs:
         why = "no bidirectional net stands beside another"
         return Claim(text=text, verdict=UNTESTED, why=why)
-    judged = with_holm([compared(MODELS, *pair) for pair in pairs])
+    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
     won = sum(d.sure and d.better.model == "birnn" for d in judged)
     lost = sum(d.sure and d.worse.model == "birnn" for d in judged)
     each = "; ".join(
@@ -100,7 +101,7 @@ def future_helps(cases: Sequence[Facts]) -> Claim:
         f" read the past; against the other nets it is surely better in {won} of {len(judged)},"
         f" surely worse in {lost}: {each}"
     )
-    return Claim(text=text, verdict=CONTRADICTED, why=why)
+    return Claim(text=text, verdict=UNDECIDED if won > lost == 0 else CONTRADICTED, why=why)
 
 
 def data_help(found: Sequence[Difference]) -> Claim:
@@ -112,8 +113,8 @@ def data_help(found: Sequence[Difference]) -> Claim:
     helped = sum(pair.sure and pair.better.size > pair.worse.size for pair in sizes)
     hurt = sum(pair.sure and pair.better.size < pair.worse.size for pair in sizes)
     verdict = UNDECIDED
-    if helped != hurt:
-        verdict = SUPPORTED if helped > hurt else CONTRADICTED
+    if bool(helped) != bool(hurt):
+        verdict = SUPPORTED if helped else CONTRADICTED
     longer = sum(
         (max(pair.better, pair.worse, key=size).steps or 0)
         > (min(pair.better, pair.worse, key=size).steps or 0)

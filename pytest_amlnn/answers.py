@@ -76,7 +76,25 @@ def forget_damaged(folder: Path, run: Run) -> bool:
     return bool(words)
 
 
+def are_rows(names: Any, arrays: Mapping[str, Any]) -> bool:
+    """Return whether there is a row a name in each array, and labels are whole numbers."""
+    named = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    labels = [arrays[name] for name in ("label", "predicted") if name in arrays]
+    return (
+        named
+        and all(len(array.shape) and len(array) == len(names) for array in arrays.values())
+        and all(label.ndim == 1 and label.dtype.kind in "iu" for label in labels)
+    )
+
+
 # of a classifier
+
+
+def are_chances(confidence: Any) -> bool:
+    """Return whether each example has a chance between 0 and 1; nothing of none."""
+    one = confidence.ndim == 1 and bool(confidence.size)
+    return one and bool(((confidence >= 0) & (confidence <= 1)).all())
+
 
 BINS = 10
 """Of a reliability diagram: confidences in tenths."""

@@ -151,7 +151,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     try:
         with uninterrupted(), rendering(len(mine.planned), terminal):
             store.tidy(mine.options.out)
-            mine.sweep = report.write(mine.options.out).with_late(mine.passed)
+            mine.sweep = report.write(mine.options.out, mine.options.data).with_late(
+                mine.passed
+            )
             mine.warning = report.append_summary(mine.sweep)
             plans.check_whole(mine.options.out, mine.planned)
     except UserError as error:

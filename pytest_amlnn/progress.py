@@ -16,13 +16,12 @@ from rich.live import Live
 from rich.text import Text
 
 from pytest_amlnn.escapes import for_terminal
+from pytest_amlnn.preparing import SECONDS_BEFORE_WORD
 from pytest_amlnn.result import Epoch
 from pytest_amlnn.tally import Tally
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_FRAMES = 0.2
-SECONDS_BEFORE_WORD = 2.0
-"""Of work that nobody need be told of if it is over by then."""
 ERASE_BELOW = "\x1b[J"
 """Has a terminal wipe what stands after the cursor, and below."""
 

@@ -64,7 +64,7 @@ COSTS: dict[str, float | None] = {
 }
 
 
-CASE_FIELDS = {"model", "family", "dataset", "size", "reference", "label", "variant"}
+CASE_FIELDS = {"model", "start", "family", "dataset", "size", "reference", "label", "variant"}
 
 
 def small_epoch(**changes: object) -> Epoch:

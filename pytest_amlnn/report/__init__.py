@@ -22,11 +22,11 @@ from pytest_amlnn.result import FINISHED, Result, finite
 SUMMARY_SCHEMA = 2
 
 
-def write(folder: Path) -> Sweep:
-    """Render all reports of a run directory into it."""
+def write(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:
+    """Render all reports of a run directory into it; `places` are where data lie, by name."""
     from pytest_amlnn.report import ci, page, text  # only where there is something to report
 
-    sweep = read(folder)
+    sweep = read(folder, places)
     store.write_json(folder / "summary.json", summary(sweep))
     store.write_json(folder / "benchmark.json", benchmark(sweep))
     store.write_json(folder / "bigger_is_better.json", ci.bigger_is_better(sweep))
@@ -55,6 +55,18 @@ def failures_for_ci(sweep: Sweep) -> list[str]:
 def summary(sweep: Sweep) -> dict[str, Any]:
     """Return the whole sweep in the documented schema, for other programs."""
     found = sweep.findings
+    said = {
+        "comparisons": [*comparisons(sweep), *map(difference_of, found.differences)],
+        "explanations": [asdict(sentence) for sentence in found.sentences],
+        "claims": [asdict(claim) for claim in found.claims],
+        "answer": [*found.answer],
+    }
+    plain: dict[str, Any] = finite({**measured_of(sweep), **said})
+    return plain
+
+
+def measured_of(sweep: Sweep) -> dict[str, Any]:
+    """Return what was measured and judged, without comparisons and explanations."""
     plain: dict[str, Any] = finite(
         {
             "schema": SUMMARY_SCHEMA,
@@ -63,10 +75,6 @@ def summary(sweep: Sweep) -> dict[str, Any]:
             "cases": [summary_of(result, sweep) for result in sweep.results],
             "skipped": sweep.skipped,
             "missing": sweep.missing,
-            "comparisons": [*comparisons(sweep), *map(difference_of, found.differences)],
-            "explanations": [asdict(sentence) for sentence in found.sentences],
-            "claims": [asdict(claim) for claim in found.claims],
-            "answer": [*found.answer],
         }
     )
     return plain

@@ -11,6 +11,7 @@ from pytest_amlnn.report.differences import (
     Difference,
     comparable,
     grouped,
+    line_of,
     models_of,
     ranked,
 )
@@ -18,50 +19,74 @@ from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.words import count, listed, number, value_of
 from pytest_amlnn.result import FINISHED
 
+MOST = 4
+"""Datasets that a sentence names."""
+
 
 def answer(
     cases: Sequence[Facts],
+    left_out: Mapping[str, str],
     found: Sequence[Difference],
     verdicts: Mapping[str, Verdict],
     missing: int,
 ) -> tuple[str, str, str]:
-    """Return what a sweep says in three sentences; `missing` cases lack runs."""
-    return best(cases, found), cost(cases), certainty(found, verdicts, cases, missing)
+    """Return what a sweep says in three sentences.
+
+    Cases that are `left_out`, with the rule that says why, are compared with none; `missing`
+    cases lack runs.
+    """
+    groups = largest_groups([case for case in cases if case.id not in left_out])
+    sure = certainty(found, verdicts, cases, missing)
+    return best(cases, groups, found), cost(groups), with_left_out(sure, cases, left_out)
 
 
 def largest_groups(cases: Sequence[Facts]) -> list[list[Facts]]:
-    """Return the models of each family and dataset on its largest size, the best first."""
-    found: dict[tuple[str, str], list[Facts]] = {}
+    """Return the models of each dataset, start and variant on the largest size, best first."""
+    found: dict[tuple[object, ...], list[Facts]] = {}
     for group in grouped([case for case in cases if comparable(case)], models_of):
-        key = (group[0].result.case["family"], group[0].result.training["dataset"])
-        if key not in found or group[0].size > found[key][0].size:
-            found[key] = ranked(group)
+        line = line_of(group[0])
+        if line not in found or group[0].size > found[line][0].size:
+            found[line] = ranked(group)
     return [*found.values()]
 
 
-def best(cases: Sequence[Facts], found: Sequence[Difference]) -> str:
+def best(
+    cases: Sequence[Facts], groups: Sequence[Sequence[Facts]], found: Sequence[Difference]
+) -> str:
     """Say which model is best on what, and which it cannot be told from."""
-    said = [best_of(group, found) for group in largest_groups(cases)]
+    said = [best_of(group, found) for group in groups]
     if said:
-        text = "; ".join(said)
+        text = listed(said, MOST) if len(said) > MOST else "; ".join(said)
         return f"{text[0].upper()}{text[1:]}."
     if not cases:
         return "Nothing was trained."
     done = [case for case in cases if case.result.status == FINISHED]
     if not done:
         return f"No case finished: {count(len(cases), 'case')} failed."
-    first = f"{done[0].name} reached {done[0].metric.name} {shown(done[0])}" if done else ""
-    return f"{first}; no two models finished on the same data, so there is nothing to compare."
+    first = f"{done[0].name} reached {done[0].metric.name} {shown(done[0])}"
+    return f"{first}; no two models can be compared on the same data."
+
+
+def with_left_out(text: str, cases: Sequence[Facts], left_out: Mapping[str, str]) -> str:
+    """Name the cases that are compared with none, and why."""
+    names = [
+        f"{case.name} ({left_out[case.id].replace('_', ' ')})"
+        for case in cases
+        if case.id in left_out
+    ]
+    return f"{text[:-1]}. Left out: {listed(names)}." if names else text
 
 
 def best_of(group: Sequence[Facts], found: Sequence[Difference]) -> str:
     """Say which of several models is best."""
     first = group[0]
-    where = f"on {first.result.training['dataset']} ({first.size:,})"
+    where = f"on {first.result.training['dataset']} ({first.size:,}{kind_of(first)})"
     alike = [
-        pair.worse.model
+        other.model
         for pair in found
-        if pair.kind == MODELS and pair.better.id == first.id and not pair.sure
+        if pair.kind == MODELS and first in (pair.better, pair.worse)
+        for other in (pair.better, pair.worse)
+        if other is not first and not (pair.sure and pair.better is first)
     ]
     reached = f"{first.metric.name} {shown(first)}"
     if len(alike) == len(group) - 1:
@@ -77,10 +102,17 @@ def shown(case: Facts) -> str:
     return value_of(case.metric, case.spread.mean)
 
 
-def cost(cases: Sequence[Facts]) -> str:
+def kind_of(case: Facts) -> str:
+    """Return start and variant of a case, where they are not the usual ones."""
+    start, variant = str(case.result.training["start"]), str(case.result.case["variant"])
+    said = [f"from {start} weights" if start != "random" else "", variant]
+    return "".join(f", {part}" for part in said if part)
+
+
+def cost(groups: Sequence[Sequence[Facts]]) -> str:
     """Say what the best takes, and what the cheapest one reaches."""
-    said = []
-    for group in largest_groups(cases):
+    said, named = [], list[Facts]()
+    for group in groups[:MOST]:
         timed = [case for case in group if case.mean("train_seconds")]
         if group[0] not in timed:
             continue
@@ -91,7 +123,8 @@ def cost(cases: Sequence[Facts]) -> str:
             more = f"{seconds / least:.1f} times as long as {cheapest.model}"
             text += f", {more}, which reaches {shown(cheapest)}"
         said.append(text)
-    shared = any(case.result.contended for case in cases)
+        named += [first, cheapest]
+    shared = any(case.result.contended for case in named)
     note = " (runs shared the machine: times say little)" if shared else ""
     return f"{'; '.join(said)}{note}." if said else "There are no costs to compare."
 
@@ -107,10 +140,12 @@ def certainty(
     text = "No differences were judged"
     if found:
         text = (
-            f"{sure} of {len(found):,} differences {'is' if sure == 1 else 'are'} more than"
+            f"{sure} of {count(len(found), 'difference')}"
+            f" {'is' if sure == 1 or len(found) == 1 else 'are'} more than"
             f" chance (at {100 * SURE:g} % for all together, {number_of_seeds(seeds)} a case)"
         )
-    lacking = f", and {count(missing, 'case')} lack runs" if missing else ""
+    lacks = "lacks" if missing == 1 else "lack"
+    lacking = f", and {count(missing, 'case')} {lacks} runs" if missing else ""
     return f"{text}; {gate(verdicts, len(cases))}{lacking}."
 
 

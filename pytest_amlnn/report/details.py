@@ -13,16 +13,10 @@ from pytest_amlnn.report.differences import Difference, interval_of
 from pytest_amlnn.report.facts import Facts, score_of
 from pytest_amlnn.report.groups import by_dataset, groups
 from pytest_amlnn.report.rules_of_pairs import confounders
-from pytest_amlnn.report.values import Cell, Table
+from pytest_amlnn.report.values import Cell, Table, words
 from pytest_amlnn.report.words import chance, listed, number, percent, points
 from pytest_amlnn.result import Epoch, Run
 from pytest_amlnn.statistics import Spread, spread
-
-
-def words(text: str) -> Cell:
-    """Return a cell of words."""
-    return Cell(words=text)
-
 
 # differences
 
@@ -54,7 +48,7 @@ def row_of(found: Difference) -> tuple[Cell, ...]:
         words(found.better.metric.name),
         Cell(spread=by, scale=100.0 if share else 1.0, format="{:.1f}" if share else "{:.3g}"),
         words(interval_of(found)),
-        words(chance(found.adjusted)),
+        words(chance(found.adjusted), found.adjusted),
         words("better" if found.sure else "not distinguishable"),
         words(listed(fields, 6)),
     )
@@ -200,13 +194,14 @@ def classes_of(case: Facts, environment: Mapping[str, Any]) -> tuple[Cell, ...] 
     if not seen or not set(named) >= {*seen, *(label for pair in confused for label in pair)}:
         return None
     ranked = sorted(seen, key=lambda label: (-right[label] / seen[label], label))
+    shown = min(NAMED, len(ranked) // 2 or 1)
     shares = [f"{named[label]} {100 * right[label] / seen[label]:.0f} %" for label in ranked]
     wrong = [f"{named[a]} as {named[b]} ({n})" for (a, b), n in confused.most_common(NAMED)]
     return (
         words(case.model),
         words(case.name),
-        words(", ".join(shares[:NAMED])),
-        words(", ".join(reversed(shares[-NAMED:]))),
+        words(", ".join(shares[:shown])),
+        words(", ".join(reversed(shares[-shown:]))),
         words(", ".join(wrong)),
         words(points(case.calibration_error)),
     )

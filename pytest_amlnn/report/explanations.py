@@ -17,6 +17,12 @@ from pytest_amlnn.report.rules_of_pairs import of_pair
 from pytest_amlnn.report.sentences import Sentence
 
 
+def worthless(cases: Sequence[Facts], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    """Return the cases that are compared with no other, with the rule that says why."""
+    said = {case.id: of_case(case, verdicts.get(case.id)) for case in cases}
+    return {id: one.rule for id, one in said.items() if one and one.rule in WORTHLESS}
+
+
 def explain(
     cases: Sequence[Facts], found: Sequence[Difference], verdicts: Mapping[str, Verdict]
 ) -> tuple[Sentence, ...]:
@@ -26,12 +32,11 @@ def explain(
     what single cases show besides.
     """
     said = {case.id: one for case in cases if (one := of_case(case, verdicts.get(case.id)))}
-    worthless = {id: one for id, one in said.items() if one.rule in WORTHLESS}
-    sentences = [*worthless.values()]
-    told = {*worthless}
+    bad = {id: one for id, one in said.items() if one.rule in WORTHLESS}
+    sentences, told = [*bad.values()], {*bad}
     for pair in found:
         ids = [pair.worse.id, pair.better.id]
-        if worthless.keys() & ids:
+        if bad.keys() & ids:
             continue
         sentences += of_pair(pair)
         # what a single case shows explains the first difference that it stands in

@@ -225,19 +225,22 @@ class Facts:
         ):
             return ()
         try:
-            return tuple(
-                {**arrays, "names": names}
-                for run in self.result.runs
-                for names, arrays in [answers.load_answers(folder, run.id, run.seed)]
-            )
+            found = [answers.load_answers(folder, run.id, run.seed) for run in self.result.runs]
         except store.StoreError:
             return ()
+        if not all(answers.are_rows(names, arrays) for names, arrays in found):
+            return ()
+        return tuple({**arrays, "names": names} for names, arrays in found)
 
     @cached_property
     def classified(self) -> bool:
         """Whether every run says of each test example its class, and the predicted one."""
         wanted = {"label", "predicted", "confidence"}
-        found = [a for a in self.answers if wanted <= a.keys() and is_sure(a["confidence"])]
+        found = [
+            a
+            for a in self.answers
+            if wanted <= a.keys() and answers.are_chances(a["confidence"])
+        ]
         return bool(found) and len(found) == len(self.answers)
 
     @property
@@ -266,11 +269,6 @@ class Facts:
         said = self.result.runs[0].data.get("counts")
         known = said.items() if isinstance(said, Mapping) else ()
         return {name: count for name, count in known if isinstance(count, int)}
-
-
-def is_sure(confidence: Any) -> bool:
-    """Return whether each example has a chance between 0 and 1; nothing of none."""
-    return bool(confidence.size) and bool(((confidence >= 0) & (confidence <= 1)).all())
 
 
 def difference(first: float | None, second: float | None) -> float | None:

@@ -11,7 +11,7 @@ from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.report.answer import answer
 from pytest_amlnn.report.claims import Claim
 from pytest_amlnn.report.differences import Difference, drawn
-from pytest_amlnn.report.explanations import explain
+from pytest_amlnn.report.explanations import explain, worthless
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
@@ -26,6 +26,8 @@ class Findings:
     """Facts of all cases, what they differ in, and what follows."""
 
     cases: tuple[Facts, ...]
+    sound: tuple[Facts, ...]
+    """Those that are compared with others."""
     differences: tuple[Difference, ...]
     sentences: tuple[Sentence, ...]
     claims: tuple[Claim, ...]
@@ -38,12 +40,15 @@ def find(
 ) -> Findings:
     """Judge the differences of a sweep's cases, and explain them; `missing` cases lack runs."""
     cases = facts_of(results, folder)
-    differences = tuple(drawn(cases))
+    left_out = worthless(cases, verdicts)
+    sound = tuple(case for case in cases if case.id not in left_out)
+    differences = tuple(drawn(sound))
     makers = [entry.load() for entry in sorted(entry_points(group=CLAIMS))]
     return Findings(
         cases=cases,
+        sound=sound,
         differences=differences,
         sentences=explain(cases, differences, verdicts),
-        claims=tuple(claim for make in makers for claim in make(cases, differences)),
-        answer=answer(cases, differences, verdicts, missing),
+        claims=tuple(claim for make in makers for claim in make(sound, differences)),
+        answer=answer(cases, left_out, differences, verdicts, missing),
     )

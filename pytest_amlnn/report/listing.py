@@ -14,7 +14,7 @@ from pytest_amlnn import plans, store
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.gates import records
 from pytest_amlnn.gates.verdict import KEPT, RED
-from pytest_amlnn.report import SUMMARY_SCHEMA, summary
+from pytest_amlnn.report import SUMMARY_SCHEMA, measured_of
 from pytest_amlnn.report.sweep import read
 from pytest_amlnn.report.text import fit_width
 from pytest_amlnn.report.values import Cell, Table
@@ -165,7 +165,7 @@ def summary_of(
                 return plain, "summary"
     except (UserError, OSError):  # the runs are the truth
         pass
-    return summary(read(folder)), "runs"
+    return measured_of(read(folder)), "runs"
 
 
 def files_in(folder: Path) -> tuple[int, set[tuple[str, int]], float]:

@@ -197,15 +197,16 @@ def data_closes_the_gap(found: Difference) -> Sentence | None:
 
 def more_steps(found: Difference) -> Sentence | None:
     """Say that more data were also more steps of training."""
-    ours, theirs = found.better.steps, found.worse.steps
+    small, large = sorted((found.better, found.worse), key=lambda case: case.size)
+    ours, theirs = large.steps, small.steps
     if found.kind != SIZES or not ours or not theirs or ours < COSTS * theirs:
         return None
     return sentence(
         more_steps,
         [found.better, found.worse],
         f"More data also meant more training: {ours:,.0f} steps instead of {theirs:,.0f}. How"
-        " much of the gain either makes is not tested here.",
-        f"{number(found.better.epochs)} epochs against {number(found.worse.epochs)}",
+        " much of the difference either makes is not tested here.",
+        f"{number(large.epochs)} epochs against {number(small.epochs)}",
     )
 
 

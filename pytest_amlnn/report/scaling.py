@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
+from pytest_amlnn.report.differences import grouped, sizes_of
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.statistics import Spread, spread
 
 
 def lines_of(cases: Sequence[Facts]) -> dict[str, list[Facts]]:
-    """Return, by model, its cases by size, of models that were trained on several sizes."""
-    models = dict.fromkeys(case.model for case in cases)
-    return {name: mine for name in models if len(mine := sizes_of(name, cases)) > 1}
+    """Return the cases of each model, start and variant by size, where there are several."""
+    groups = [sorted(group, key=lambda c: c.size) for group in grouped(cases, sizes_of)]
+    models = Counter(group[0].model for group in groups)
+    return {
+        group[0].model if models[group[0].model] == 1 else kind_of(group[0]): group
+        for group in groups
+        if len({case.size for case in group}) == len(group)
+    }
 
 
-def sizes_of(model: str, cases: Sequence[Facts]) -> list[Facts]:
-    """Return the cases of a model by size; of several of one size the first."""
-    mine: dict[int, Facts] = {}
-    for case in cases:
-        if case.model == model:
-            mine.setdefault(case.size, case)
-    return [mine[size] for size in sorted(mine)]
+def kind_of(case: Facts) -> str:
+    """Return model, start and variant of a case."""
+    training, variant = case.result.training, case.result.case["variant"]
+    return " ".join(filter(None, (case.model, str(training["start"]), str(variant))))
 
 
 def errors(case: Facts) -> list[float | None]:
@@ -45,10 +49,11 @@ OfSeeds = Callable[[Facts], Sequence[float | None]]
 
 
 def exponent(cases: Sequence[Facts], of: OfSeeds) -> Spread:
-    """Return the exponent of a power law through a model's sizes, fitted seed by seed."""
-    columns = [of(case) for case in cases]
+    """Return the exponent of a power law through a line's sizes, fitted seed by seed."""
+    columns = [dict(zip(case.result.seeds, of(case), strict=True)) for case in cases]
+    common = [seed for seed in columns[0] if all(seed in column for column in columns)]
     sizes = [case.size for case in cases]
-    return spread([slope(sizes, values) for values in zip(*columns, strict=False)])
+    return spread([slope(sizes, [column[seed] for column in columns]) for seed in common])
 
 
 def slope(sizes: Sequence[int], values: Sequence[float | None]) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ class Sweep:
     """Everything that a report may tell of one run directory."""
 
     folder: Path
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Where data lie, as who reads it says: a plan may be a stranger's."""
     plan: dict[str, Any]
     environment: dict[str, Any]
     results: tuple[Result, ...]
@@ -58,7 +60,9 @@ class Sweep:
     def with_late(self, passed: Collection[str]) -> Sweep:
         """Return the same with those cases that are red now, of items that are green."""
         red = (id for id, verdict in self.verdicts.items() if not verdict.passed)
-        return replace(self, late=tuple(id for id in red if id in passed))
+        found = replace(self, late=tuple(id for id in red if id in passed))
+        vars(found)["findings"] = self.findings  # they are the same, and take a while
+        return found
 
     @cached_property
     def findings(self) -> Findings:
@@ -71,7 +75,7 @@ class Sweep:
         return "missing" if lacking else result.status
 
 
-def read(folder: Path) -> Sweep:
+def read(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:
     """Read a run directory and judge its results; StoreError where it is none."""
     plan = plans.load(folder)
     runs, unreadable = store.read_runs(folder)
@@ -83,6 +87,7 @@ def read(folder: Path) -> Sweep:
     gate = gate_of_plan(plan, folder)
     return Sweep(
         folder=folder,
+        places=places or {},
         plan=plan,
         environment=environment,
         results=tuple(results),

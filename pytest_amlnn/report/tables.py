@@ -10,7 +10,7 @@ from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report import details as details_of
 from pytest_amlnn.report.sweep import Sweep
-from pytest_amlnn.report.values import Cell, Document, Notice, Table
+from pytest_amlnn.report.values import Cell, Document, Notice, Table, words
 from pytest_amlnn.result import FINISHED, Result
 from pytest_amlnn.statistics import is_finite
 
@@ -29,7 +29,7 @@ Named = tuple[str, Callable[[Result, Sweep], Cell]]
 BEFORE: tuple[Named, ...] = (
     ("model", lambda result, sweep: words(result.training["model"])),
     ("init", lambda result, sweep: words(result.training["start"])),
-    ("size", lambda result, sweep: words(f"{result.case['size']:,}")),
+    ("size", lambda result, sweep: words(f"{result.case['size']:,}", result.case["size"])),
     ("variant", lambda result, sweep: words(result.case["variant"])),
 )
 """Columns of every table, before those of the task."""
@@ -163,11 +163,6 @@ def comparison_cell(column: Paired, result: Result) -> Cell:
         interval=True,
         words=found.word if column.ranked else "",
     )
-
-
-def words(text: str) -> Cell:
-    """Return a cell of words."""
-    return Cell(words=text)
 
 
 def trouble(status: str) -> str:

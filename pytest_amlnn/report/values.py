@@ -20,11 +20,18 @@ class Cell:
     interval: bool = False
     """Show the interval, where there is one."""
     words: str = ""
+    order: float | None = None
+    """What words are sorted by, where it is a number that they show otherwise."""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to show; a number that is unknown is a dash, not nothing."""
         return self.spread is None and not self.words
+
+
+def words(text: str, order: float | None = None) -> Cell:
+    """Return a cell of words."""
+    return Cell(words=text, order=order)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -175,7 +175,9 @@ def scaling(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
                 found = (spread(of(case)).mean for case in mine)
                 means = [mean if is_cost(mean) else None for mean in found]
                 shown = [math.nan if mean is None else mean for mean in means]
-                axis.plot(sizes, shown, "o-", **models.of(model), markersize=4, linewidth=1)
+                axis.plot(
+                    sizes, shown, "o-", **models.of(mine[0].model), markersize=4, linewidth=1
+                )
                 marks += [
                     mark(place, case.size, mean, case, models)
                     for case, mean in zip(mine, means, strict=True)

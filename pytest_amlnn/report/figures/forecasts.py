@@ -44,16 +44,32 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
     known = [case for case in cases if is_forecast(case)]
     if not known:
         return
-    yield over_time(title, known, models)
+    first = known[0]  # others may have been trained with other seeds, on another series
+    same = [
+        case
+        for case in known
+        if case.result.seeds[0] == first.result.seeds[0]
+        and truth_of(case).shape == truth_of(first).shape
+    ]
+    yield over_time(title, same, models)
     yield beside_baselines(title, known, models)
 
 
+def truth_of(case: Facts) -> np.ndarray:
+    """Return what came after each window, of the first seed."""
+    import numpy as np
+
+    return np.asarray(case.answers[0]["truth"], dtype=float).ravel()
+
+
 def is_forecast(case: Facts) -> bool:
-    """Return whether every run says what it forecast, and what came."""
-    wanted = {"forecast", "truth"}
-    found = [a for a in case.answers if wanted <= a.keys() and a["truth"].size]
-    shapes = {(a["forecast"].shape, a["truth"].shape) for a in found}
-    return bool(found) and len(found) == len(case.answers) and len(shapes) == 1
+    """Return whether every run says of each window what it forecast, and what came."""
+    wanted = ("forecast", "truth")
+    return bool(case.answers) and all(
+        name in said and said[name].size == len(said["names"]) > 0
+        for said in case.answers
+        for name in (*wanted, *({"oracle", "noise_scale"} & said.keys()))
+    )
 
 
 def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
@@ -61,8 +77,7 @@ def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
     import numpy as np
 
     title = f"Forecasts and errors over time: {title}"
-    said = cases[0].answers[0]
-    truth = np.asarray(said["truth"], dtype=float).ravel()
+    said, truth = cases[0].answers[0], truth_of(cases[0])
     first = max(0, len(truth) - SHOWN)
     with panels(2, columns=1, width=8.8, height=2.0, gap=(0, 0.55), shared=False) as (
         drawing,
@@ -116,7 +131,10 @@ def draw_errors(axis: Axes, case: Facts, name: str, drawn: Mapping[str, Any]) ->
 
     if any(name not in said for said in case.answers):
         return
-    errors = np.mean([smoothed(said[name], said["truth"]) for said in case.answers], axis=0)
+    found = [smoothed(said[name], said["truth"]) for said in case.answers]
+    if len({len(errors) for errors in found}) > 1:
+        return
+    errors = np.mean(found, axis=0)
     times = np.arange(len(errors)) + SMOOTHED / 2
     axis.plot(times[::STEP], errors[::STEP], **drawn, linewidth=1)
 

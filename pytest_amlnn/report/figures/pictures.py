@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 CAPTION = (
     "Of the answers that were given a chance between two tenths, the share that is right: on"
     " the line where confidences are chances, below it where a net is overconfident. The area"
-    " of a dot is the number of answers; ECE is the expected calibration error, the mean"
-    " distance to the line."
+    " of a dot is the number of answers; ECE is the expected calibration error, the"
+    " mean over the seeds."
 )
 MOST = 24
 """Panels."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import get_args
 
+from pytest_amlnn.record_forms import Part
 from pytest_amlnn.report.drawing import COLOURS, Figure, is_drawable, panels, svg_of
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures.curves import shortened
 from pytest_amlnn.statistics import mean_of
 
-PARTS = ("prepare", "build", "compile", "train", "evaluate", "checkpoint")
+PARTS: tuple[str, ...] = get_args(Part)
 
 
 def figures(cases: Sequence[Facts]) -> Iterator[Figure]:

@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.escapes import visible
+from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED
 from pytest_amlnn.report.drawing import Figure, Models
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures import history, sections
@@ -154,14 +155,14 @@ def plain_table(table: Table) -> dict[str, Any]:
 
 
 def number_of(cell: Cell) -> float | None:
-    """Return the number of a cell; None where it is words."""
-    return None if cell.spread is None else cell.spread.mean
+    """Return the number that a cell is sorted by; None where it is words."""
+    return cell.order if cell.spread is None else cell.spread.mean
 
 
 MARKS = {
-    **dict.fromkeys(("passed", "identical"), "good"),
-    **dict.fromkeys(("regressed", "suspicious"), "bad"),
-    **dict.fromkeys(("inconclusive", "not comparable"), "open"),
+    **dict.fromkeys(KEPT, "good"),
+    **dict.fromkeys(RED, "bad"),
+    **dict.fromkeys(UNDECIDED, "open"),
 }
 
 

@@ -94,3 +94,6 @@ for (const code of all("#reproduce code")) {
   });
   code.after(button);
 }
+
+// paper has no folds
+addEventListener("beforeprint", () => { for (const fold of all("details")) fold.open = true; });
