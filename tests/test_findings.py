@@ -213,5 +213,5 @@ def test_answer_tells_starts_apart():
     ]
     best, *_ = answer(cases, {}, drawn(cases), {}, 0)
 
-    assert "on squares (60) a is best" in best
+    assert "On squares (60) a is best" in best
     assert "on squares (60, from imagenet weights) a is best" in best

@@ -124,8 +124,8 @@ def cost(groups: Sequence[Sequence[Facts]]) -> str:
             text += f", {more}, which reaches {shown(cheapest)}"
         said.append(text)
         named += [first, cheapest]
-    shared = any(case.result.contended for case in named)
-    note = " (runs shared the machine: times say little)" if shared else ""
+    loud = [*dict.fromkeys(case.model for case in named if not case.steady)]
+    note = f" (the machine was not quiet: times of {listed(loud)} say little)" if loud else ""
     return f"{'; '.join(said)}{note}." if said else "There are no costs to compare."
 
 

@@ -17,6 +17,7 @@ from pytest_amlnn.report.words import known
 from pytest_amlnn.result import Epoch, Result, Run
 from pytest_amlnn.statistics import Spread, mean_if_known
 
+UNSTEADY = 2.0  # ratio of the times of two seeds that a quiet machine does not make
 LATE = 4
 """The end of a training is the last one of so many parts, and at least one epoch."""
 
@@ -93,6 +94,12 @@ class Facts:
     def epochs(self) -> float | None:
         """Epochs that were trained."""
         return mean_if_known([float(len(run.epochs)) for run in self.result.runs])
+
+    @property
+    def steady(self) -> bool:
+        """Whether its times tell anything: no run shared the machine, and seeds took alike."""
+        seconds = [run.value("train_seconds") or 0.0 for run in self.result.runs]
+        return max(seconds) <= UNSTEADY * min(seconds) and not self.result.contended
 
     @property
     def steps(self) -> float | None:

@@ -154,8 +154,8 @@ def why_at_chance(case: Facts, chance: float) -> str:
     if train is not None and train > chance + 2 * CLEAR:
         return (
             f"; it learns its training examples ({percent(train)} right in the last epoch), and"
-            " nothing of that holds for others: the training labels have nothing to do with"
-            " the inputs, or training and test inputs are not alike"
+            " nothing of that holds for others: they are too few, their labels have nothing to"
+            " do with the inputs, or training and test inputs are not alike"
         )
     if case.moved:
         return "; its training loss falls, and nothing that it learns holds for other examples"

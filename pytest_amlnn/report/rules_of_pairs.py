@@ -210,7 +210,7 @@ def costs_more(found: Difference) -> Sentence | None:
     ours, theirs = (case.mean("train_seconds") for case in (found.better, found.worse))
     if found.kind == SIZES or not ours or not theirs:
         return None
-    if found.better.result.contended or found.worse.result.contended:
+    if not (found.better.steady and found.worse.steady):
         return None
     more = ours / theirs
     if 1 / COSTS < more < COSTS:
