@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from pytest_amlnn.report.certainty import amount, interval_of
 from pytest_amlnn.report.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTED, Claim
 from pytest_amlnn.report.differences import (
     MODELS,
     SIZES,
     Difference,
-    amount,
     comparable,
     compared,
-    interval_of,
     with_holm,
 )
 from pytest_amlnn.report.facts import Facts

@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status, trouble = parsed.command(parsed)
     except UserError as error:
         status, trouble = parsed.failed, str(error)
+    except KeyboardInterrupt:
+        status, trouble = INTERRUPTED, "interrupted"
     if trouble:
         with suppress(DiskError):  # there is nowhere else to say it
             say(f"amlnn: {trouble}", sys.stderr)

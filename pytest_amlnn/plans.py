@@ -166,7 +166,10 @@ def begun(folder: Path, plan: Mapping[str, Any]) -> datetime | None:
 def commit_of(plan: Mapping[str, Any]) -> str:
     """Return the first digits of the commit, `+` where files were changed; "" without one."""
     said = plan["commit"]
-    return f"{str(said['id'])[:7]}{'+' * bool(said.get('dirty'))}" if said.get("id") else ""
+    known = str(said.get("id") or "")
+    if not known or known == "unversioned":  # as pytest-benchmark calls a folder without git
+        return ""
+    return f"{known[:7]}{'+' * bool(said.get('dirty'))}"
 
 
 def newest(folder: Path) -> Path | None:

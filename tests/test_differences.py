@@ -54,7 +54,7 @@ def test_one_seed_is_compared_by_its_examples(tmp_path):
 
     assert far.sure
     assert far.away == pytest.approx(0.6)
-    between = (60 - 60**2 / 100) / 100**2
+    between = (60 + 1) / 100**2
     assert far.high - far.away == pytest.approx(
         1.96 * math.sqrt(between + 2 * 0.05**2), rel=1e-3
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_amlnn.gates.verdict import RED, UNDECIDED, Verdict
@@ -10,9 +11,7 @@ from pytest_amlnn.report.differences import (
     SURE,
     Difference,
     comparable,
-    grouped,
     line_of,
-    models_of,
     ranked,
 )
 from pytest_amlnn.report.facts import Facts
@@ -42,12 +41,10 @@ def answer(
 
 def largest_groups(cases: Sequence[Facts]) -> list[list[Facts]]:
     """Return the models of each dataset, start and variant on the largest size, best first."""
-    found: dict[tuple[object, ...], list[Facts]] = {}
-    for group in grouped([case for case in cases if comparable(case)], models_of):
-        line = line_of(group[0])
-        if line not in found or group[0].size > found[line][0].size:
-            found[line] = ranked(group)
-    return [*found.values()]
+    lines: dict[tuple[object, ...], dict[int, list[Facts]]] = {}
+    for case in filter(comparable, cases):
+        lines.setdefault(line_of(case), {}).setdefault(case.size, []).append(case)
+    return [ranked(sizes[max(sizes)]) for sizes in lines.values()]
 
 
 def best(
@@ -63,8 +60,7 @@ def best(
     done = [case for case in cases if case.result.status == FINISHED]
     if not done:
         return f"No case finished: {count(len(cases), 'case')} failed."
-    first = f"{done[0].name} reached {done[0].metric.name} {shown(done[0])}"
-    return f"{first}; no two models can be compared on the same data."
+    return f"Of {count(len(cases), 'case')} none has a result that can be compared."
 
 
 def with_left_out(text: str, cases: Sequence[Facts], left_out: Mapping[str, str]) -> str:
@@ -79,22 +75,28 @@ def with_left_out(text: str, cases: Sequence[Facts], left_out: Mapping[str, str]
 
 def best_of(group: Sequence[Facts], found: Sequence[Difference]) -> str:
     """Say which of several models is best."""
-    first = group[0]
+    first, names = group[0], names_in(group)
     where = f"on {first.result.training['dataset']} ({first.size:,}{kind_of(first)})"
+    reached = f"{names[first.id]} with {first.metric.name} {shown(first)}"
+    if len(group) == 1:
+        return f"{where} there is {reached} alone"
     alike = [
-        other.model
+        names[other.id]
         for pair in found
-        if pair.kind == MODELS and first in (pair.better, pair.worse)
+        if pair.kind == MODELS and (pair.better is first or pair.worse is first)
         for other in (pair.better, pair.worse)
         if other is not first and not (pair.sure and pair.better is first)
     ]
-    reached = f"{first.metric.name} {shown(first)}"
     if len(alike) == len(group) - 1:
-        return (
-            f"{where} no model is distinguishable from the best, {first.model} with {reached}"
-        )
-    text = f"{where} {first.model} is best with {reached}"
+        return f"{where} no model is distinguishable from the best, {reached}"
+    text = f"{where} {reached.replace(' with ', ' is best with ', 1)}"
     return f"{text}, not distinguishable from {listed(alike)}" if alike else text
+
+
+def names_in(group: Sequence[Facts]) -> dict[str, str]:
+    """Return what each case is called: its model, or its name where others have the same."""
+    models = Counter(case.model for case in group)
+    return {case.id: case.model if models[case.model] == 1 else case.name for case in group}
 
 
 def shown(case: Facts) -> str:
@@ -118,9 +120,10 @@ def cost(groups: Sequence[Sequence[Facts]]) -> str:
             continue
         first, cheapest = group[0], min(timed, key=lambda case: case.mean("train_seconds") or 0)
         seconds, least = first.mean("train_seconds") or 0, cheapest.mean("train_seconds") or 0
-        text = f"{first.model} takes {number(seconds)} s of training"
-        if cheapest is not first:
-            more = f"{seconds / least:.1f} times as long as {cheapest.model}"
+        names = names_in(group)
+        text = f"{names[first.id]} takes {number(seconds)} s of training"
+        if seconds > 1.05 * least:
+            more = f"{seconds / least:.1f} times as long as {names[cheapest.id]}"
             text += f", {more}, which reaches {shown(cheapest)}"
         said.append(text)
         named += [first, cheapest]

@@ -9,7 +9,8 @@ from typing import Any
 
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.report import scaling
-from pytest_amlnn.report.differences import Difference, interval_of
+from pytest_amlnn.report.certainty import interval_of
+from pytest_amlnn.report.differences import Difference
 from pytest_amlnn.report.facts import Facts, score_of
 from pytest_amlnn.report.groups import by_dataset, groups
 from pytest_amlnn.report.rules_of_pairs import confounders

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,6 +106,19 @@ class Models:
 
 
 @contextmanager
+def own_style() -> Iterator[None]:
+    """Draw as this page wants it, whatever the user has set for drawings of their own."""
+    import matplotlib as mpl
+    import numpy as np
+
+    with np.errstate(all="ignore"), warnings.catch_warnings(), mpl.rc_context():
+        warnings.simplefilter("ignore")  # of whatever numbers a record holds
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        yield
+
+
+@contextmanager
 def panels(
     count: int,
     *,
@@ -119,30 +133,28 @@ def panels(
 
     The margins are fixed: matplotlib's own layouts cost more than all the drawing.
     """
-    import matplotlib as mpl
     from matplotlib.figure import Figure as New
 
     columns = min(columns, count)
     rows = -(-count // columns)
     across = left + RIGHT + columns * width + (columns - 1) * gap[0]
     up = BOTTOM + TOP + rows * height + (rows - 1) * gap[1]
-    with mpl.rc_context(STYLE):
-        drawing = New(figsize=(across, up), dpi=72)
-        axes: list[Axes] = []
-        for number in range(count):
-            row, column = divmod(number, columns)
-            place = (
-                (left + column * (width + gap[0])) / across,
-                1 - (TOP + (row + 1) * height + row * gap[1]) / up,
-                width / across,
-                height / up,
-            )
-            first = axes[0] if axes and shared else None
-            axes.append(drawing.add_axes(place, sharex=first, sharey=first))
-            if shared:
-                axes[-1].tick_params(labelleft=column == 0)
-                axes[-1].tick_params(labelbottom=number + columns >= count)
-        yield drawing, axes
+    drawing = New(figsize=(across, up), dpi=72)
+    axes: list[Axes] = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        place = (
+            (left + column * (width + gap[0])) / across,
+            1 - (TOP + (row + 1) * height + row * gap[1]) / up,
+            width / across,
+            height / up,
+        )
+        first = axes[0] if axes and shared else None
+        axes.append(drawing.add_axes(place, sharex=first, sharey=first))
+        if shared:
+            axes[-1].tick_params(labelleft=column == 0)
+            axes[-1].tick_params(labelbottom=number + columns >= count)
+    yield drawing, axes
 
 
 def key(axis: Axes, entries: Mapping[str, Any]) -> None:

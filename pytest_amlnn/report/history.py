@@ -184,6 +184,8 @@ def with_steps(series: Series, level: float) -> History:
     history = series.history
     groups, firsts = groups_of(series)
     model = Drifting() if series.of_clock else Shuffled()
+    if not series.sound:
+        return replace(history, untold="no sweep has a value that can be compared")
     untold = ""
     if len(series.sound) < 2 or not model.places(groups) or model.least(groups) > level:
         untold = untold_of(series, len(groups))

@@ -140,7 +140,7 @@ def learns_more(found: Difference) -> Sentence | None:
         f"{found.better.name} fits its {examples_of(found.better)} better than"
         f" {found.worse.name}{size if smaller else ''}: {fits.words}.",
         f"parameters {both}" if (both := against(found, "parameters")) and not smaller else "",
-        spent(found),
+        spent(found) or fits.words,
     )
 
 

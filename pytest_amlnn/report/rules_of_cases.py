@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 from pytest_amlnn.comparison import compare
 from pytest_amlnn.gates.verdict import SUSPICIOUS, Verdict
-from pytest_amlnn.report.facts import Facts
+from pytest_amlnn.report.facts import Facts, score_of
 from pytest_amlnn.report.rules_of_faults import CLEAR, FAULTS, trained_on_noise
 from pytest_amlnn.report.sentences import Sentence, sentence
 from pytest_amlnn.report.words import count, either, known, number, percent, points
-from pytest_amlnn.result import FINISHED
+from pytest_amlnn.result import FINISHED, Run
 
 FITTED = 0.8
 """Training accuracy below which a net does not fit its training examples."""
@@ -30,6 +30,8 @@ annealing lowers it anyway."""
 RISEN = 0.1
 """Share by which the validation loss ends above its lowest if training went on for too long,
 and by which the training loss fell meanwhile."""
+JUMPED = 0.25
+"""Share of the first epoch's loss that a loss must leap to."""
 JUMP = 1.5
 """Ratio of the training losses of two epochs that no sound training shows."""
 UNSURE = 0.1
@@ -52,9 +54,16 @@ def noisy_labels(case: Facts) -> Sentence | None:
     )
 
 
+def is_large(jump: tuple[float, Run, int]) -> bool:
+    """Return whether a loss leapt to a fair part of where it began."""
+    _, run, epoch = jump
+    first, after = (score_of(run.epochs[n], "loss", False) for n in (0, epoch - 1))
+    return first is None or (after is not None and after > JUMPED * first)
+
+
 def unstable(case: Facts) -> Sentence | None:
     """Say that the training loss leapt up."""
-    leaps = [jump for jump in case.jumps if jump[0] > JUMP]
+    leaps = [jump for jump in case.jumps if jump[0] > JUMP and is_large(jump)]
     if 2 * len(leaps) < len(case.result.runs) or not leaps:
         return None
     _, run, epoch = max(leaps, key=lambda jump: jump[0])
@@ -180,6 +189,8 @@ def overconfident(case: Facts) -> Sentence | None:
     error, sure, test = case.calibration_error, case.confidence, case.mean("test_accuracy")
     if error is None or sure is None or test is None or error < UNSURE:
         return None
+    if abs(sure - test) < CLEAR:
+        return None  # now too sure, now too little
     side = "overconfident" if sure > test else "underconfident"
     return sentence(
         overconfident,

@@ -12,7 +12,10 @@ from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.sentences import Sentence, sentence
 from pytest_amlnn.report.words import count, known, number, percent
 from pytest_amlnn.result import FINISHED
+from pytest_amlnn.statistics import chance_of_so_many
 
+UNLIKELY = 0.025
+"""Chance of so many right answers by guessing, below which a net does better."""
 CLEAR = 0.05
 """Difference of accuracies that is worth a sentence where chance does not make it."""
 FAR = 4.0
@@ -133,8 +136,11 @@ def at_chance(case: Facts) -> Sentence | None:
     tests = case.counts.get("test", 0)
     if chance is None or mean is None or case.metric.name != "test_accuracy":
         return None
-    random = math.sqrt(max(chance * (1 - chance), 0.0) / tests) if tests > 0 else 0.0
-    if mean > chance + 2 * random:
+    if tests > 0 and chance_of_so_many(tests, tests, chance) > UNLIKELY:
+        return None  # so few examples tell nothing
+    if tests > 0 and chance_of_so_many(round(mean * tests), tests, chance) < UNLIKELY:
+        return None
+    if tests <= 0 and mean > chance:
         return None
     train = case.end_of("accuracy")
     return sentence(

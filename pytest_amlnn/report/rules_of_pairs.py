@@ -15,17 +15,8 @@ from typing import Any
 
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.identity import shown
-from pytest_amlnn.report.differences import (
-    ENOUGH,
-    SIZES,
-    STARTS,
-    SURE,
-    Difference,
-    amount,
-    certainty,
-    interval_of,
-    seeds_of,
-)
+from pytest_amlnn.report.certainty import amount, certainty, interval_of, seeds_of
+from pytest_amlnn.report.differences import ENOUGH, SIZES, STARTS, SURE, Difference
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.reasons import COSTS, reasons
 from pytest_amlnn.report.sentences import Sentence, sentence
@@ -152,6 +143,8 @@ def slope(found: Difference) -> str:
     less, more = error_of(large), error_of(small)
     if found.kind != SIZES or not 0 < small.size < large.size or not less or not more:
         return ""
+    if less > more:
+        return ""
     each = (less / more) ** (math.log(2) / math.log(large.size / small.size))
     return f"between these sizes each doubling lowers the error by {percent(1 - each)}"
 
@@ -175,11 +168,10 @@ def answers_that_differ(found: Difference) -> Sentence | None:
         return None
     gained = [right_of_answers(ours) & ~right_of_answers(theirs) for ours, theirs in pairs]
     lost = [right_of_answers(theirs) & ~right_of_answers(ours) for ours, theirs in pairs]
-    labels = pairs[0][0]["label"]
     net: Counter[int] = Counter()
-    for more, less in zip(gained, lost, strict=True):
-        net.update(labels[more].tolist())
-        net.subtract(labels[less].tolist())
+    for (ours, _), more, less in zip(pairs, gained, lost, strict=True):
+        net.update(ours["label"][more].tolist())
+        net.subtract(ours["label"][less].tolist())
     total, first = sum(net.values()), net.most_common(2)
     names = found.better.classes
     if total <= 0 or min(net) < 0 or len(names) <= max(net):
@@ -190,15 +182,15 @@ def answers_that_differ(found: Difference) -> Sentence | None:
     if most > MOSTLY and len(net) > 2:
         share = "All" if most >= 1 else f"{100 * most:.0f} %"
         where = f"{share} of the difference lies in {listed([names[n] for n, _ in first])}"
-    ours, theirs = found.better.model, found.worse.model
-    if ours == theirs:
-        ours, theirs = found.better.name, found.worse.name
+    first_name, other = found.better.model, found.worse.model
+    if first_name == other:
+        first_name, other = found.better.name, found.worse.name
     return sentence(
         answers_that_differ,
         [found.better, found.worse],
-        f"Of {len(labels):,} test examples {ours} gets"
-        f" {mean_of([int(g.sum()) for g in gained]):.0f} right that {theirs} does not, and"
-        f" {theirs} {mean_of([int(x.sum()) for x in lost]):.0f} that {ours} does not."
+        f"Of {mean_of([len(g) for g in gained]):,.0f} test examples {first_name} gets"
+        f" {mean_of([int(g.sum()) for g in gained]):.0f} right that {other} does not, and"
+        f" {other} {mean_of([int(x.sum()) for x in lost]):.0f} that {first_name} does not."
         f" {where}.",
         f"net gain by class: {listed(each, 6)}"
         + (f"; mean of {count(len(pairs), 'pair')} of runs" if len(pairs) > 1 else ""),

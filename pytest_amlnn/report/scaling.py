@@ -32,7 +32,7 @@ def errors(case: Facts) -> list[float | None]:
     """Return what each seed lacks of 1, or the metric itself if less of it is better."""
     if case.metric.better == "lower":
         return [*case.spread.runs]
-    return [None if value is None else 1 - value for value in case.spread.runs]
+    return [1 - v if v is not None and 0 <= v <= 1 else None for v in case.spread.runs]
 
 
 def error_label(case: Facts) -> str:

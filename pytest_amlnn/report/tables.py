@@ -81,10 +81,11 @@ def document(sweep: Sweep) -> Document:
 
 
 def tables(sweep: Sweep) -> list[Table]:
-    """Return a table for each family and dataset, in the order in which they come."""
-    kinds: dict[tuple[str, str], list[Result]] = {}
+    """Return a table for each family, dataset and task, in the order in which they come."""
+    kinds: dict[tuple[str, str, str], list[Result]] = {}
     for result in sweep.results:
-        kind = (result.case["family"], result.training["dataset"])
+        training = result.training
+        kind = (result.case["family"], training["dataset"], str(training["task"]))
         kinds.setdefault(kind, []).append(result)
     return [table(f"{kind[0]} on {kind[1]}", results, sweep) for kind, results in kinds.items()]
 

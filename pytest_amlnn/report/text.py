@@ -50,7 +50,7 @@ def number(value: float | None, cell: Cell) -> str:
     if not math.isfinite(scaled):
         return ""
     shown = cell.format.format(scaled)
-    vanished = scaled > 0 and not NOT_ZERO.search(shown)
+    vanished = scaled != 0 and not NOT_ZERO.search(shown)
     return f"{scaled:.3g}" if vanished or len(shown) > LONGEST_NUMBER else shown
 
 

@@ -10,6 +10,9 @@ from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures import costs, curves, forecasts, pictures, times
 from pytest_amlnn.report.groups import by_dataset, groups, largest
 
+MOST = 96
+"""Cases whose curves and times are drawn; more take a second for each fifteen."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
@@ -22,6 +25,7 @@ class Section:
 def sections(cases: Sequence[Facts], models: Models) -> list[Section]:
     """Return all pictures of a sweep; sections without any are left out."""
     trained = [case for case in cases if any(run.epochs for run in case.result.runs)]
+    trained = trained[:MOST]
     learned: list[Figure] = []
     for (family, dataset, size), group in groups(trained).items():
         learned += curves.figures(f"{family} on {dataset}, {size:,}", group, models)
@@ -42,6 +46,6 @@ def sections(cases: Sequence[Facts], models: Models) -> list[Section]:
         ("What more data bring", scaling),
         ("How sure they are", answered),
         ("What they forecast", forecast),
-        ("Where the time went", times.figures(cases)),
+        ("Where the time went", times.figures(cases[:MOST])),
     )
     return [Section(title=title, figures=tuple(drawn)) for title, drawn in found if drawn]

@@ -24,6 +24,8 @@ from pytest_amlnn.statistics import mean_if_known
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+MOST_SEEDS = 20
+"""Of a panel; more are one grey."""
 MOST = 24
 """Panels of a figure; further cases have a figure of their own."""
 CAPTION = (
@@ -75,7 +77,7 @@ def curves(title: str, cases: Sequence[Facts], score: str, models: Models) -> Fi
 
 def draw_case(axis: Axes, case: Facts, title: str, score: str, models: Models) -> None:
     """Draw all seeds of a case, and their mean as far as all of them go."""
-    runs = [run for run in case.result.runs if run.epochs]
+    runs = [run for run in case.result.runs if run.epochs][:MOST_SEEDS]
     drawn = models.of(case.model)
     for run in runs:
         for part, style in STYLES.items():
@@ -134,7 +136,7 @@ def log_y(axis: Axes) -> None:
 
 def lines_of(case: Facts, score: str, place: int, models: Models) -> Iterator[dict[str, Any]]:
     """Give the values of each seed's curves, to be pointed at."""
-    for run in case.result.runs:
+    for run in case.result.runs[:MOST_SEEDS]:
         for part in STYLES:
             values = values_of(run, score, part)
             yield {

@@ -6,9 +6,7 @@ import base64
 import hashlib
 import json
 import shlex
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.resources import files
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.escapes import visible
 from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED
-from pytest_amlnn.report.drawing import Figure, Models
+from pytest_amlnn.report.drawing import Figure, Models, own_style
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.figures import history, sections
 from pytest_amlnn.report.history import History
@@ -41,7 +39,7 @@ def html(sweep: Sweep) -> str:
     """Return the whole report as a page."""
     cases = sweep.findings.cases
     models = Models(names=tuple(dict.fromkeys(case.model for case in cases)))
-    with quiet():
+    with own_style():
         drawn = sections(cases, models)
     whole = document(sweep)
     return rendered(
@@ -65,7 +63,7 @@ def html(sweep: Sweep) -> str:
 
 def history_html(found: Sequence[History], whole: Document, sweeps: int) -> str:
     """Return how the cases of several sweeps went over time as a page."""
-    with quiet():
+    with own_style():
         drawn = [*history.figures(found, sweeps)]
     return rendered(
         "history.html.j2",
@@ -107,16 +105,6 @@ def templates() -> Environment:
         trim_blocks=True,
         finalize=as_shown,
     )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Draw whatever numbers a record holds without a word of numpy or matplotlib."""
-    import numpy as np
-
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def as_shown(value: Any) -> Any:
@@ -248,7 +236,8 @@ def command_of(case: Facts, sweep: Sweep) -> dict[str, str]:
     nodes = {c["id"]: c["nodeid"] for c in sweep.plan["cases"]}
     seeds = case.result.seeds
     words = ["pytest", nodes.get(case.id, case.id), f"--amlnn-profile={options['profile']}"]
-    words += [f"--amlnn-seed={seeds[0]}", f"--amlnn-repeats={seeds[-1] - seeds[0] + 1}"]
+    repeats = sum(seed == seeds[0] + place for place, seed in enumerate(seeds))
+    words += [f"--amlnn-seed={seeds[0]}", f"--amlnn-repeats={repeats}"]
     dataset, places = case.result.training["dataset"], options.get("data")
     if isinstance(places, dict) and dataset in places:
         words.append(f"--amlnn-data={dataset}={places[dataset]}")

@@ -20,22 +20,26 @@ function sort(head) {
   const order = (a, b) => {
     const [x, y] = [a, b].map((row) => row.children[place]);
     const numbers = [x, y].map((cell) => Number(cell.dataset.value ?? NaN));
-    if (!numbers.some(Number.isNaN)) return numbers[0] - numbers[1];
-    return x.textContent.localeCompare(y.textContent, undefined, { numeric: true });
+    if (!numbers.some(Number.isNaN)) return (up ? 1 : -1) * (numbers[0] - numbers[1]);
+    // a dash, or nothing, comes last both ways
+    const none = [x, y].map((cell) => ["", "-"].includes(cell.textContent));
+    if (none[0] || none[1]) return none[0] - none[1];
+    return (up ? 1 : -1) * x.textContent.localeCompare(y.textContent, undefined, { numeric: true });
   };
   const body = table.tBodies[0];
-  body.append(...[...body.rows].sort((a, b) => (up ? 1 : -1) * order(a, b)));
+  body.append(...[...body.rows].sort(order));
 }
 
 // filtering, and models on and off
 const filter = document.getElementById("filter");
 const boxes = all("form.models input");
 function show() {
-  const words = (filter ? filter.value : "").toLowerCase().split(/[\s,]+/).filter(Boolean);
+  const plain = (text) => text.toLowerCase().replaceAll(",", "");
+  const words = plain(filter ? filter.value : "").split(/\s+/).filter(Boolean);
   const names = new Set(boxes.filter((box) => !box.checked).map((box) => box.dataset.name));
   let shown = 0, rows = 0;
   for (const row of all("tr[data-model]")) {
-    const text = row.textContent.toLowerCase();
+    const text = [...row.cells].map((cell) => plain(cell.textContent)).join(" ");
     row.hidden = names.has(row.dataset.model) || !words.every((word) => text.includes(word));
     if (row.closest("#results")) { rows += 1; shown += row.hidden ? 0 : 1; }
   }
