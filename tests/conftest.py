@@ -17,6 +17,7 @@ import torch
 from forked_workers import fork_workers
 from hypothesis import HealthCheck, settings
 from small_cases import small_case, trained
+from small_runs import small_epoch, small_run, sweep
 from sweeps import Repository, Zygote
 
 from pytest_amlnn import leases
@@ -79,17 +80,19 @@ def _own_leases(tmp_path_factory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _torch_is_loaded(_own_leases):
+def _torch_is_loaded(_own_leases, tmp_path_factory):
     """Import all that training and its reports need, once.
 
     pytest run inside a test forgets what it imported, and torch cannot be imported twice. Each
     such pytest collects garbage as it ends, and need not look through all that is there now.
     """
-    import pytest_amlnn.gates.records  # its forms look for their module
-    import pytest_amlnn.report.text  # noqa: F401
+    from pytest_amlnn import report
 
     torch.set_num_threads(1)  # what needs more asks for it
     trained(small_case(epochs=1))
+    two = small_epoch(), small_epoch()
+    runs = [small_run(seed=seed, epochs=two) for seed in range(2)]
+    report.write(sweep(tmp_path_factory.mktemp("loaded"), runs))
     gc.collect()
     gc.freeze()
 

@@ -32,7 +32,7 @@ def main() -> None:
     import timm  # noqa: F401
     import torchvision  # noqa: F401
     from small_cases import pictures_net, small_case, trained
-    from small_runs import small_run, sweep
+    from small_runs import small_epoch, small_run, sweep
 
     import amlnn_models.vgg  # noqa: F401
     from pytest_amlnn import report
@@ -40,7 +40,8 @@ def main() -> None:
     # what torch and reports set up at first use; one thread has no pool that a fork would lose
     with tempfile.TemporaryDirectory() as place:
         trained(small_case(build=pictures_net, optimizer="adamw"), place=Path(place))
-        report.write(sweep(Path(place) / "sweep", [small_run(seed=0), small_run(seed=1)]))
+        two = small_epoch(), small_epoch()  # a curve
+        report.write(sweep(Path(place) / "sweep", [small_run(epochs=two), small_run(seed=1)]))
     for plugin in entry_points(group="pytest11"):
         plugin.load()
     gc.collect()
