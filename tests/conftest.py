@@ -86,6 +86,7 @@ def _torch_is_loaded(_own_leases, tmp_path_factory):
     pytest run inside a test forgets what it imported, and torch cannot be imported twice. Each
     such pytest collects garbage as it ends, and need not look through all that is there now.
     """
+    import pytest_amlnn.gates.records  # noqa: F401  # its forms look for their module
     from pytest_amlnn import report
 
     torch.set_num_threads(1)  # what needs more asks for it
