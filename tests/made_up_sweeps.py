@@ -22,7 +22,7 @@ from amlnn_datasets import series
 from pytest_amlnn import Case, Pictures, Run, Split, Weights, store, training
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.report.differences import drawn
-from pytest_amlnn.report.explanations import explain
+from pytest_amlnn.report.explanations import explain, of_cases, worthless
 from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.result import gather
@@ -200,7 +200,9 @@ def told(folder: Path) -> tuple[Sentence, ...]:
     """Return what a report says of the runs of a folder."""
     runs, _ = store.read_runs(folder)
     cases = facts_of(gather(runs), folder)
-    return explain(cases, drawn(cases), {})
+    of_each = of_cases(cases, {})
+    sound = [case for case in cases if case.id not in worthless(of_each)]
+    return explain(of_each, drawn(sound))
 
 
 def first_explanation(said: Sequence[Sentence]) -> Sentence | None:

@@ -11,7 +11,7 @@ from small_runs import small_epoch, small_run
 
 from pytest_amlnn import Epoch, Run, store
 from pytest_amlnn.report.differences import Difference, drawn
-from pytest_amlnn.report.explanations import explain
+from pytest_amlnn.report.explanations import explain, of_cases, worthless
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
@@ -78,7 +78,9 @@ def pair(first: Facts, second: Facts) -> Difference:
 
 def said(*cases: Facts) -> tuple[Sentence, ...]:
     """Return all that is said of cases."""
-    return explain(cases, drawn(cases), {})
+    of_each = of_cases(cases, {})
+    sound = [case for case in cases if case.id not in worthless(of_each)]
+    return explain(of_each, drawn(sound))
 
 
 def with_answers(folder: Path, cases: Mapping[str, Sequence[Sequence[bool]]]) -> list[Facts]:

@@ -77,9 +77,9 @@ def best_of(group: Sequence[Facts], found: Sequence[Difference]) -> str:
     """Say which of several models is best."""
     first, names = group[0], names_in(group)
     where = f"on {first.result.training['dataset']} ({first.size:,}{kind_of(first)})"
-    reached = f"{names[first.id]} with {first.metric.name} {shown(first)}"
+    name, reached = names[first.id], f"with {first.metric.name} {shown(first)}"
     if len(group) == 1:
-        return f"{where} there is {reached} alone"
+        return f"{where} there is {name} {reached} alone"
     alike = [
         names[other.id]
         for pair in found
@@ -88,8 +88,8 @@ def best_of(group: Sequence[Facts], found: Sequence[Difference]) -> str:
         if other is not first and not (pair.sure and pair.better is first)
     ]
     if len(alike) == len(group) - 1:
-        return f"{where} no model is distinguishable from the best, {reached}"
-    text = f"{where} {reached.replace(' with ', ' is best with ', 1)}"
+        return f"{where} no model is distinguishable from the best, {name} {reached}"
+    text = f"{where} {name} is best {reached}"
     return f"{text}, not distinguishable from {listed(alike)}" if alike else text
 
 

@@ -118,7 +118,6 @@ def own_style() -> Iterator[None]:
         yield
 
 
-@contextmanager
 def panels(
     count: int,
     *,
@@ -128,8 +127,8 @@ def panels(
     gap: tuple[float, float] = (0.15, 0.4),
     left: float = LEFT,
     shared: bool = True,
-) -> Iterator[tuple[Drawing, list[Axes]]]:
-    """Give a drawing with panels of a size in inches, a row after the other.
+) -> tuple[Drawing, list[Axes]]:
+    """Return a drawing with panels of a size in inches, a row after the other.
 
     The margins are fixed: matplotlib's own layouts cost more than all the drawing.
     """
@@ -154,7 +153,7 @@ def panels(
         if shared:
             axes[-1].tick_params(labelleft=column == 0)
             axes[-1].tick_params(labelbottom=number + columns >= count)
-    yield drawing, axes
+    return drawing, axes
 
 
 def key(axis: Axes, entries: Mapping[str, Any]) -> None:

@@ -17,29 +17,30 @@ from pytest_amlnn.report.rules_of_pairs import of_pair
 from pytest_amlnn.report.sentences import Sentence
 
 
-def worthless(cases: Sequence[Facts], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
-    """Return the cases that are compared with no other, with the rule that says why."""
+def of_cases(cases: Sequence[Facts], verdicts: Mapping[str, Verdict]) -> dict[str, Sentence]:
+    """Return what single cases show, by their ids; nothing of those that show nothing."""
     said = {case.id: of_case(case, verdicts.get(case.id)) for case in cases}
-    return {id: one.rule for id, one in said.items() if one and one.rule in WORTHLESS}
+    return {id: one for id, one in said.items() if one}
 
 
-def explain(
-    cases: Sequence[Facts], found: Sequence[Difference], verdicts: Mapping[str, Verdict]
-) -> tuple[Sentence, ...]:
+def worthless(said: Mapping[str, Sentence]) -> dict[str, str]:
+    """Return the cases that are compared with no other, with the rule that says why."""
+    return {id: one.rule for id, one in said.items() if one.rule in WORTHLESS}
+
+
+def explain(said: Mapping[str, Sentence], found: Sequence[Difference]) -> tuple[Sentence, ...]:
     """Return what is to be said of a sweep, the gravest first.
 
+    `said` is what `of_cases` gives, `found` the differences of cases that are not worthless.
     What makes a case worthless comes first, then each comparison with what explains it, then
     what single cases show besides.
     """
-    said = {case.id: one for case in cases if (one := of_case(case, verdicts.get(case.id)))}
-    bad = {id: one for id, one in said.items() if one.rule in WORTHLESS}
-    sentences, told = [*bad.values()], {*bad}
+    told = {*worthless(said)}
+    sentences = [one for id, one in said.items() if id in told]
     for pair in found:
-        ids = [pair.worse.id, pair.better.id]
-        if bad.keys() & ids:
-            continue
         sentences += of_pair(pair)
         # what a single case shows explains the first difference that it stands in
+        ids = (pair.worse.id, pair.better.id)
         mine = [id for id in ids if pair.sure and id in said and id not in told]
         sentences += [said[id] for id in mine]
         told |= {*mine}

@@ -11,7 +11,7 @@ from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.report.answer import answer
 from pytest_amlnn.report.claims import Claim
 from pytest_amlnn.report.differences import Difference, drawn
-from pytest_amlnn.report.explanations import explain, worthless
+from pytest_amlnn.report.explanations import explain, of_cases, worthless
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.sentences import Sentence
@@ -40,7 +40,8 @@ def find(
 ) -> Findings:
     """Judge the differences of a sweep's cases, and explain them; `missing` cases lack runs."""
     cases = facts_of(results, folder)
-    left_out = worthless(cases, verdicts)
+    said = of_cases(cases, verdicts)
+    left_out = worthless(said)
     sound = tuple(case for case in cases if case.id not in left_out)
     differences = tuple(drawn(sound))
     makers = [entry.load() for entry in sorted(entry_points(group=CLAIMS))]
@@ -48,7 +49,7 @@ def find(
         cases=cases,
         sound=sound,
         differences=differences,
-        sentences=explain(cases, differences, verdicts),
+        sentences=explain(said, differences),
         claims=tuple(claim for make in makers for claim in make(sound, differences)),
         answer=answer(cases, left_out, differences, verdicts, missing),
     )

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from pytest_amlnn.report.differences import sign
 from pytest_amlnn.report.drawing import (
     GREY,
     Figure,
@@ -53,38 +54,30 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
     title = f"{metric.name} against cost: {title}"
     said, marks = [], []
     steps = sorted({case.size for case in known})
-    with panels(
+    drawing, axes = panels(
         len(COSTS), columns=3, width=2.65, height=2.0, gap=(0.5, 0.4), shared=False
-    ) as (
-        drawing,
-        axes,
-    ):
-        for (name, label), axis in zip(COSTS.items(), axes, strict=True):
-            places = [(cost, case) for case in known if is_cost(cost := case.mean(name))]
-            for cost, case in places:
-                draw_point(axis, cost, case, models, 3 + 2 * steps.index(case.size))
-            best = frontier(places)
-            axis.plot(
-                [cost for cost, _ in best],
-                [case.spread.mean or 0.0 for _, case in best],
-                color=GREY,
-                linewidth=0.8,
-                zorder=0,
-            )
-            axis.set_xlabel(label)
-            log_scale(axis)
-            if best:
-                names = ", ".join(case.name for _, case in best)
-                said.append(f"{label}: none is better and cheaper than {names}")
-        axes[0].set_ylabel(metric.name)
-        svg = svg_of(drawing, title)
-        for place, name in enumerate(COSTS):
-            marks += [
-                mark(place, cost, case.spread.mean, case, models)
-                for case in known
-                if is_cost(cost := case.mean(name))
-            ]
-        frames = tuple(map(frame, axes))
+    )
+    for panel, (name, axis) in enumerate(zip(COSTS, axes, strict=True)):
+        places = [(cost, case) for case in known if is_cost(cost := case.mean(name))]
+        for cost, case in places:
+            draw_point(axis, cost, case, models, 3 + 2 * steps.index(case.size))
+            marks.append(mark(panel, cost, case.spread.mean, case, models))
+        best = frontier(places)
+        axis.plot(
+            [cost for cost, _ in best],
+            [case.spread.mean or 0.0 for _, case in best],
+            color=GREY,
+            linewidth=0.8,
+            zorder=0,
+        )
+        axis.set_xlabel(COSTS[name])
+        log_scale(axis)
+        if best:
+            names = ", ".join(case.name for _, case in best)
+            said.append(f"{COSTS[name]}: none is better and cheaper than {names}")
+    axes[0].set_ylabel(metric.name)
+    svg = svg_of(drawing, title)
+    frames = tuple(map(frame, axes))
     yield Figure(
         title=title,
         svg=svg,
@@ -126,8 +119,7 @@ def frontier(places: Iterable[tuple[float, Facts]]) -> list[tuple[float, Facts]]
 
 def worth(case: Facts) -> float:
     """Return what a case reached, turned so that more is better."""
-    mean = case.spread.mean or 0.0
-    return -mean if case.metric.better == "lower" else mean
+    return sign(case) * (case.spread.mean or 0.0)
 
 
 def log_scale(axis: Axes) -> None:
@@ -165,33 +157,28 @@ def scaling(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
     if not lines:
         return
     title, said, marks = f"Error and time by size: {title}", [], []
-    with panels(2, columns=2, width=3.6, height=2.2, gap=(0.8, 0.4), shared=False) as (
-        drawing,
-        axes,
-    ):
-        for model, mine in lines.items():
-            sizes = [case.size for case in mine]
-            for place, (axis, of) in enumerate(zip(axes, (errors, seconds), strict=True)):
-                found = (spread(of(case)).mean for case in mine)
-                means = [mean if is_cost(mean) else None for mean in found]
-                shown = [math.nan if mean is None else mean for mean in means]
-                axis.plot(
-                    sizes, shown, "o-", **models.of(mine[0].model), markersize=4, linewidth=1
-                )
-                marks += [
-                    mark(place, case.size, mean, case, models)
-                    for case, mean in zip(mine, means, strict=True)
-                ]
-            error, time = (in_words(exponent(mine, of)) for of in (errors, seconds))
-            said.append(f"{model}: error as the size to the power {error}, time to {time}")
-        labels = (error_label(known[0]), "seconds of training")
-        for axis, label in zip(axes, labels, strict=True):
-            log_scale(axis)
-            log_y(axis)
-            axis.set_xlabel("size of the data")
-            axis.set_ylabel(label)
-        svg = svg_of(drawing, title)
-        frames = tuple(map(frame, axes))
+    drawing, axes = panels(2, columns=2, width=3.6, height=2.2, gap=(0.8, 0.4), shared=False)
+    for model, mine in lines.items():
+        sizes = [case.size for case in mine]
+        for place, (axis, of) in enumerate(zip(axes, (errors, seconds), strict=True)):
+            found = (spread(of(case)).mean for case in mine)
+            means = [mean if is_cost(mean) else None for mean in found]
+            shown = [math.nan if mean is None else mean for mean in means]
+            axis.plot(sizes, shown, "o-", **models.of(mine[0].model), markersize=4, linewidth=1)
+            marks += [
+                mark(place, case.size, mean, case, models)
+                for case, mean in zip(mine, means, strict=True)
+            ]
+        error, time = (in_words(exponent(mine, of)) for of in (errors, seconds))
+        said.append(f"{model}: error as the size to the power {error}, time to {time}")
+    labels = (error_label(known[0]), "seconds of training")
+    for axis, label in zip(axes, labels, strict=True):
+        log_scale(axis)
+        log_y(axis)
+        axis.set_xlabel("size of the data")
+        axis.set_ylabel(label)
+    svg = svg_of(drawing, title)
+    frames = tuple(map(frame, axes))
     words = "; ".join(said)
     yield Figure(
         title=title,

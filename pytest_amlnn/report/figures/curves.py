@@ -54,22 +54,22 @@ def has(case: Facts, score: str) -> bool:
 
 def curves(title: str, cases: Sequence[Facts], score: str, models: Models) -> Figure:
     """Draw a score by epoch, a panel a case on the same axes."""
-    with panels(len(cases), columns=4, width=2.2, height=1.45) as (drawing, axes):
-        for case, axis, name in zip(cases, axes, short_names(cases), strict=True):
-            draw_case(axis, case, name, score, models)
-        scale(axes[0], cases, score)
-        drawing.supxlabel("epoch", fontsize=9, y=0.02, va="bottom")
-        drawing.supylabel(score, fontsize=9, x=0.01, ha="left")
-        key(axes[0], STYLES)
-        svg = svg_of(drawing, title)
-        marks = Marks(
-            axes=tuple(map(frame, axes)),
-            lines=tuple(
-                line
-                for place, case in enumerate(cases)
-                for line in lines_of(case, score, place, models)
-            ),
-        )
+    drawing, axes = panels(len(cases), columns=4, width=2.2, height=1.45)
+    for case, axis, name in zip(cases, axes, short_names(cases), strict=True):
+        draw_case(axis, case, name, score, models)
+    scale(axes[0], cases, score)
+    drawing.supxlabel("epoch", fontsize=9, y=0.02, va="bottom")
+    drawing.supylabel(score, fontsize=9, x=0.01, ha="left")
+    key(axes[0], STYLES)
+    svg = svg_of(drawing, title)
+    marks = Marks(
+        axes=tuple(map(frame, axes)),
+        lines=tuple(
+            line
+            for place, case in enumerate(cases)
+            for line in lines_of(case, score, place, models)
+        ),
+    )
     ends = "; ".join(in_words(case, score) for case in cases)
     words = f"{score.capitalize()} by epoch, a panel a case. {ends}."
     return Figure(title=title, svg=svg, words=words, caption=CAPTION, marks=marks)

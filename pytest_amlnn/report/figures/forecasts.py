@@ -79,26 +79,23 @@ def over_time(title: str, cases: Sequence[Facts], models: Models) -> Figure:
     title = f"Forecasts and errors over time: {title}"
     said, truth = cases[0].answers[0], truth_of(cases[0])
     first = max(0, len(truth) - SHOWN)
-    with panels(2, columns=1, width=8.8, height=2.0, gap=(0, 0.55), shared=False) as (
-        drawing,
-        axes,
-    ):
-        draw_band(axes[0], said, first)
-        times = np.arange(first, len(truth))
-        axes[0].plot(times, truth[first:], ".", color=INK, markersize=3)
-        for case in cases:
-            drawn = models.of(case.model)
-            forecast = np.asarray(case.answers[0]["forecast"], dtype=float).ravel()
-            axes[0].plot(times, forecast[first:], "-", **drawn, linewidth=1, alpha=0.9)
-            draw_errors(axes[1], case, "forecast", drawn)
-        draw_errors(axes[1], cases[0], "oracle", {"color": GREY})
-        axes[0].set_ylabel("value")
-        axes[0].set_title(f"seed {cases[0].result.seeds[0]}, the last test points", fontsize=8)
-        axes[1].set_ylabel("squared error")
-        axes[1].set_title(f"mean over {SMOOTHED} points and all seeds", fontsize=8)
-        axes[1].set_xlabel("test point")
-        log_y(axes[1])
-        svg = svg_of(drawing, title)
+    drawing, axes = panels(2, columns=1, width=8.8, height=2.0, gap=(0, 0.55), shared=False)
+    draw_band(axes[0], said, first)
+    times = np.arange(first, len(truth))
+    axes[0].plot(times, truth[first:], ".", color=INK, markersize=3)
+    for case in cases:
+        drawn = models.of(case.model)
+        forecast = np.asarray(case.answers[0]["forecast"], dtype=float).ravel()
+        axes[0].plot(times, forecast[first:], "-", **drawn, linewidth=1, alpha=0.9)
+        draw_errors(axes[1], case, "forecast", drawn)
+    draw_errors(axes[1], cases[0], "oracle", {"color": GREY})
+    axes[0].set_ylabel("value")
+    axes[0].set_title(f"seed {cases[0].result.seeds[0]}, the last test points", fontsize=8)
+    axes[1].set_ylabel("squared error")
+    axes[1].set_title(f"mean over {SMOOTHED} points and all seeds", fontsize=8)
+    axes[1].set_xlabel("test point")
+    log_y(axes[1])
+    svg = svg_of(drawing, title)
     each = "; ".join(f"{case.name}: MSE {number(case.mean('test_mse'))}" for case in cases)
     oracle = cases[0].mean("oracle_mse")
     floor_words = f" The floor is {number(oracle)}." if oracle is not None else ""
@@ -153,30 +150,30 @@ def beside_baselines(title: str, cases: Sequence[Facts], models: Models) -> Figu
     title = f"MSE beside floor and baselines: {title}"
     height = 0.24 * len(cases) + 0.7
     marks = []
-    with panels(1, columns=1, width=6.4, height=height, left=2.3) as (drawing, axes):
-        (axis,) = axes
-        for place, case in enumerate(cases):
-            found = case.result.metrics.get("test_mse")
-            if found is None or not is_drawable(found.mean):
-                continue
-            drawn = models.of(case.model)
-            axis.plot(found.mean, place, "o", **drawn, markersize=5)
-            if found.low is not None and found.high is not None:
-                axis.plot([found.low, found.high], [place, place], "-", **drawn, linewidth=1.2)
-            text = f"{case.name}: {number(found.mean)}"
-            of = models.number(case.model)
-            marks.append({"a": 0, "m": of, "t": text, "x": found.mean, "y": place})
-        known = {n: v for n in BASELINES if is_drawable(v := cases[0].mean(f"{n}_mse")) and v}
-        for name, value in known.items():
-            axis.axvline(value, color=GREY, linewidth=1.5 if name == "oracle" else 0.8)
-        axis.set_yticks([*range(len(cases))], short_names(cases))
-        axis.set_ylim(len(cases) - 0.5, -2.4)
-        log_scale(axis)
-        axis.set_xlabel("MSE, original units")
-        axis.grid(visible=False, axis="y")
-        name_lines(axis, {BASELINES[name]: value for name, value in known.items()})
-        svg = svg_of(drawing, title)
-        frames = (frame(axis),)
+    drawing, axes = panels(1, columns=1, width=6.4, height=height, left=2.3)
+    (axis,) = axes
+    for place, case in enumerate(cases):
+        found = case.result.metrics.get("test_mse")
+        if found is None or not is_drawable(found.mean):
+            continue
+        drawn = models.of(case.model)
+        axis.plot(found.mean, place, "o", **drawn, markersize=5)
+        if found.low is not None and found.high is not None:
+            axis.plot([found.low, found.high], [place, place], "-", **drawn, linewidth=1.2)
+        text = f"{case.name}: {number(found.mean)}"
+        of = models.number(case.model)
+        marks.append({"a": 0, "m": of, "t": text, "x": found.mean, "y": place})
+    known = {n: v for n in BASELINES if is_drawable(v := cases[0].mean(f"{n}_mse")) and v}
+    for name, value in known.items():
+        axis.axvline(value, color=GREY, linewidth=1.5 if name == "oracle" else 0.8)
+    axis.set_yticks([*range(len(cases))], short_names(cases))
+    axis.set_ylim(len(cases) - 0.5, -2.4)
+    log_scale(axis)
+    axis.set_xlabel("MSE, original units")
+    axis.grid(visible=False, axis="y")
+    name_lines(axis, {BASELINES[name]: value for name, value in known.items()})
+    svg = svg_of(drawing, title)
+    frames = (frame(axis),)
     lines = ", ".join(f"{BASELINES[name]} {number(value)}" for name, value in known.items())
     each = "; ".join(f"{case.name} {number(case.mean('test_mse'))}" for case in cases)
     return Figure(

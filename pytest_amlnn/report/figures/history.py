@@ -46,25 +46,25 @@ def figures(found: Sequence[History], sweeps: int) -> Iterator[Figure]:
 
 def over_time(title: str, found: Sequence[History], sweeps: int) -> Figure:
     """Draw one metric of several cases over the sweeps."""
-    with panels(
+    drawing, axes = panels(
         len(found), columns=3, width=2.5, height=1.3, gap=(0.6, 0.45), shared=False
-    ) as (drawing, axes):
-        for one, axis in zip(found, axes, strict=True):
-            draw(axis, one, sweeps)
-        drawing.supxlabel("sweep", fontsize=9, y=0.02, va="bottom")
-        svg = svg_of(drawing, title)
-        marks = [
-            {
-                "a": place,
-                "m": -1,
-                "t": f"{point.label}: {number(point.spread.mean)}",
-                "x": point.moment + 1,
-                "y": rounded(point.spread.mean),
-            }
-            for place, one in enumerate(found)
-            for point in shown(one)
-        ]
-        frames = tuple(map(frame, axes))
+    )
+    for one, axis in zip(found, axes, strict=True):
+        draw(axis, one, sweeps)
+    drawing.supxlabel("sweep", fontsize=9, y=0.02, va="bottom")
+    svg = svg_of(drawing, title)
+    marks = [
+        {
+            "a": place,
+            "m": -1,
+            "t": f"{point.label}: {number(point.spread.mean)}",
+            "x": point.moment + 1,
+            "y": rounded(point.spread.mean),
+        }
+        for place, one in enumerate(found)
+        for point in shown(one)
+    ]
+    frames = tuple(map(frame, axes))
     words = "; ".join(map(in_words, found))
     return Figure(
         title=title,

@@ -30,16 +30,16 @@ def figures(title: str, cases: Sequence[Facts], models: Models) -> Iterator[Figu
     if not known:
         return
     title = f"Share that is right by confidence: {title}"
-    with panels(len(known), columns=4, width=1.9, height=1.6) as (drawing, axes):
-        for case, axis, name in zip(known, axes, short_names(known), strict=True):
-            draw(axis, case, models)
-            axis.set_title(name, fontsize=8)
-        axes[0].set_xlim(0, 1)
-        axes[0].set_xticks([0.2, 0.4, 0.6, 0.8])
-        axes[0].set_ylim(0, 1)
-        drawing.supxlabel("confidence", fontsize=9, y=0.02, va="bottom")
-        drawing.supylabel("share that is right", fontsize=9, x=0.01, ha="left")
-        svg = svg_of(drawing, title)
+    drawing, axes = panels(len(known), columns=4, width=1.9, height=1.6)
+    for case, axis, name in zip(known, axes, short_names(known), strict=True):
+        draw(axis, case, models)
+        axis.set_title(name, fontsize=8)
+    axes[0].set_xlim(0, 1)
+    axes[0].set_xticks([0.2, 0.4, 0.6, 0.8])
+    axes[0].set_ylim(0, 1)
+    drawing.supxlabel("confidence", fontsize=9, y=0.02, va="bottom")
+    drawing.supylabel("share that is right", fontsize=9, x=0.01, ha="left")
+    svg = svg_of(drawing, title)
     said = "; ".join(
         f"{case.name}: confidence {case.confidence or 0:.2f}, right"
         f" {case.spread.mean or 0:.2f}, ECE {case.calibration_error or 0:.3f}"

@@ -21,21 +21,21 @@ def figures(cases: Sequence[Facts]) -> Iterator[Figure]:
         return
     title = "Mean seconds of a run by part"
     height = 0.19 * len(timed) + 0.2
-    with panels(1, columns=1, width=6.4, height=height, left=2.7) as (drawing, axes):
-        (axis,) = axes
-        places = [*range(len(timed))]
-        start = [0.0] * len(timed)
-        for name, colour in zip(PARTS, COLOURS, strict=False):
-            seconds = [part(case, name) for case in timed]
-            if any(seconds):
-                axis.barh(places, seconds, left=start, color=colour, label=name, height=0.7)
-            start = [a + b for a, b in zip(start, seconds, strict=True)]
-        axis.set_yticks(places, [shortened(case.name, 40) for case in timed])
-        axis.set_ylim(len(timed) - 0.4, -0.6)
-        axis.set_xlabel("seconds")
-        axis.grid(visible=False, axis="y")
-        drawing.legend(ncols=len(PARTS), loc="upper center", fontsize=8)
-        svg = svg_of(drawing, title)
+    drawing, axes = panels(1, columns=1, width=6.4, height=height, left=2.7)
+    (axis,) = axes
+    places = [*range(len(timed))]
+    start = [0.0] * len(timed)
+    for name, colour in zip(PARTS, COLOURS, strict=False):
+        seconds = [part(case, name) for case in timed]
+        if any(seconds):
+            axis.barh(places, seconds, left=start, color=colour, label=name, height=0.7)
+        start = [a + b for a, b in zip(start, seconds, strict=True)]
+    axis.set_yticks(places, [shortened(case.name, 40) for case in timed])
+    axis.set_ylim(len(timed) - 0.4, -0.6)
+    axis.set_xlabel("seconds")
+    axis.grid(visible=False, axis="y")
+    drawing.legend(ncols=len(PARTS), loc="upper center", fontsize=8)
+    svg = svg_of(drawing, title)
     longest = max(timed, key=total)
     words = f"A bar a case; the longest is {longest.name} with {total(longest):.3g} s"
     most = max(PARTS, key=lambda name: part(longest, name))
