@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from amlnn_models.cells import RNN
-from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
+from amlnn_models.forecasting import LAB, series_cases
+from amlnn_models.recurrent import UNITS, Forecaster
 
 
 def birnn(outputs: int) -> nn.Module:
@@ -17,6 +18,6 @@ CASES = series_cases(
     "birnn",
     birnn,
     flops_per_point=10_200,
-    full=replace(FULL, learning_rate=0.002),
+    lab=replace(LAB, learning_rate=0.002),
     original={1000: 0.0009, 3000: 0.0001},
 )

@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from amlnn_models.cells import RNN
-from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
+from amlnn_models.forecasting import LAB, series_cases
+from amlnn_models.recurrent import UNITS, Forecaster
 
 
 def deep_rnn(outputs: int) -> nn.Module:
@@ -18,6 +19,6 @@ CASES = series_cases(
     deep_rnn,
     flops_per_point=15_100,
     # at this rate a longer schedule stops early, before it has come down
-    full=replace(FULL, learning_rate=0.01, epochs=30),
+    lab=replace(LAB, learning_rate=0.01, epochs=30),
     original={1000: 0.0006, 3000: 0.0001},
 )

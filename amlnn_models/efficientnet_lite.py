@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from amlnn_models.pictures import picture_cases
+from amlnn_models.pictures import picture_cases, recipe_from_imagenet, recipe_from_random
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
@@ -46,16 +46,21 @@ SEED = with_changes(
     weight_decay=0.05,
     flip=True,
 )
-FULL = with_changes(
+LAB = with_changes(
     SEED, epochs=60, patience=8, batch_size=64, resolution=128, label_smoothing=0.1, shift=6
 )
-RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+RECIPES = {
+    "quick": QUICK,
+    "seed": SEED,
+    "lab": LAB,
+    "full": recipe_from_random(learning_rate=0.1),
+}
 TUNED = {
     "seed": with_changes(
         SEED, learning_rate=0.0002, label_smoothing=0.1, shift=6, freeze_norms=True
     ),
-    "full": with_changes(
-        FULL,
+    "lab": with_changes(
+        LAB,
         epochs=5,
         learning_rate=0.0004,
         layer_decay=0.9,
@@ -65,6 +70,7 @@ TUNED = {
         freeze_norms=True,
         precision="bfloat16",
     ),
+    "full": recipe_from_imagenet(learning_rate=0.0004),
 }
 """From ImageNet weights."""
 
@@ -81,7 +87,7 @@ CASES = [
         "efficientnet_lite2",
         efficientnet_lite2,
         RECIPES,
-        tuned=TUNED | {"full": with_changes(TUNED["full"], epochs=3, resolution=192)},
+        tuned=TUNED | {"lab": with_changes(TUNED["lab"], epochs=3, resolution=192)},
         flops_per_pixel=28_000,
         at_size={200: {"epochs": 10}},
     ),

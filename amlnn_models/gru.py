@@ -5,7 +5,8 @@ from dataclasses import replace
 from torch import nn
 
 from amlnn_models.cells import GRU
-from amlnn_models.recurrent import FULL, UNITS, Forecaster, series_cases
+from amlnn_models.forecasting import LAB, series_cases
+from amlnn_models.recurrent import UNITS, Forecaster
 
 
 def gru(outputs: int) -> nn.Module:
@@ -17,6 +18,6 @@ CASES = series_cases(
     "gru",
     gru,
     flops_per_point=15_300,
-    full=replace(FULL, learning_rate=0.003),
+    lab=replace(LAB, learning_rate=0.003),
     original={1000: 0.0006, 3000: 0.0002},
 )

@@ -10,7 +10,12 @@ from typing import Any
 from torch import nn
 
 from amlnn_models.mirrored import looks_linear
-from amlnn_models.pictures import GENTLE, picture_cases
+from amlnn_models.pictures import (
+    GENTLE,
+    picture_cases,
+    recipe_from_imagenet,
+    recipe_from_random,
+)
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
@@ -53,13 +58,19 @@ SEED = with_changes(
     flip=True,
     precision="bfloat16",
 )
-FULL = with_changes(
+LAB = with_changes(
     SEED, epochs=20, patience=6, batch_size=64, label_smoothing=0.1, shift=6, crop=0.4
 )
-RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+RECIPES = {
+    "quick": QUICK,
+    "seed": SEED,
+    "lab": LAB,
+    "full": recipe_from_random(learning_rate=0.05),
+}
 TUNED = {
     "seed": with_changes(SEED, **GENTLE),
-    "full": with_changes(FULL, **GENTLE, epochs=6, resolution=128),
+    "lab": with_changes(LAB, **GENTLE, epochs=6, resolution=128),
+    "full": recipe_from_imagenet(learning_rate=0.0002),
 }
 """From ImageNet weights."""
 

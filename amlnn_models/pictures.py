@@ -12,12 +12,57 @@ from torch import nn
 
 from amlnn_datasets import shapes, tiny_imagenet
 from pytest_amlnn import CLASSIFICATION, Case, Recipe, Source, Training
-from pytest_amlnn.recipe import with_changes
+from pytest_amlnn.recipe import Transforms, with_changes
 
 Builder = Callable[..., nn.Module]
 
 GENTLE: dict[str, Any] = {"learning_rate": 0.01, "weight_decay": 5e-5}
 """What SGD takes to fine-tune ImageNet weights, by common practice."""
+
+LARGEST = 90_000
+"""Pictures that the official archive has for training besides those for validation."""
+
+FRESH = Recipe(
+    epochs=100,
+    patience=10,
+    batch_size=128,
+    learning_rate=0.1,
+    weight_decay=5e-4,
+    clip_norm=1.0,
+    label_smoothing=0.1,
+    # the smallest that every net takes: Inception's stems are not padded
+    transforms=Transforms(resolution=75, flip=True, shift=6, crop=0.4),
+    precision="bfloat16",
+)
+PRETRAINED = Recipe(
+    epochs=10,
+    patience=5,
+    batch_size=64,
+    learning_rate=0.0004,
+    optimizer="adamw",
+    weight_decay=0.05,
+    layer_decay=0.9,
+    averaging=0.99,
+    clip_norm=1.0,
+    label_smoothing=0.1,
+    freeze_norms=True,
+    transforms=Transforms(resolution=160, flip=True, shift=6, crop=0.5),
+    precision="bfloat16",
+)
+
+
+def recipe_from_random(*, learning_rate: float, standardise: bool = False) -> Recipe:
+    """Return the recipe of `full` for random weights: what a net may have of its own is given.
+
+    All else is the same for every net, so that architectures are compared, not recipes
+    (docs/recipes.md#recipes-of-the-full-profile has the search for each learning rate).
+    """
+    return with_changes(FRESH, learning_rate=learning_rate, standardise=standardise)
+
+
+def recipe_from_imagenet(*, learning_rate: float, **normalisation: Any) -> Recipe:
+    """Return the recipe of `full` for ImageNet weights; pictures are normalised as theirs."""
+    return with_changes(PRETRAINED, learning_rate=learning_rate, **normalisation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +114,17 @@ SETS = (
         seeds=3,
     ),
     PictureSet(
+        profile="lab",
+        source=tiny_imagenet.source,
+        sizes=(10_000,),
+        classes=200,
+        validation=50,
+        seeds=3,
+    ),
+    PictureSet(
         profile="full",
         source=tiny_imagenet.source,
-        sizes=(10_000, 90_000),
+        sizes=(10_000, 30_000, 90_000, tiny_imagenet.ALL),
         classes=200,
         validation=50,
         seeds=3,
@@ -82,7 +135,7 @@ SETS = (
 def picture_cases(
     model: str,
     build: Builder,
-    fresh: Mapping[str, Recipe],
+    untrained: Mapping[str, Recipe],
     *,
     flops_per_pixel: float,
     tuned: Mapping[str, Recipe] = MappingProxyType({}),
@@ -91,14 +144,14 @@ def picture_cases(
 ) -> list[Case]:
     """Return a model's cases; `build` takes the number of outputs and the resolution.
 
-    `fresh` holds a recipe for each profile, `tuned` those for nets that start from ImageNet
+    `untrained` holds a recipe for each profile, `tuned` those for nets that start from ImageNet
     weights, `flops_per_pixel` roughly the operations of a forward pass by pixel, `original`
     what the original report gives for the model on 10,000 pictures, `at_size` what a recipe has
     otherwise for so many pictures: few make few steps.
     """
 
     def case(pictures: PictureSet, start: str, recipe: Recipe, size: int) -> Case:
-        data = pictures.data(size)
+        data, whole = pictures.data(size), size == tiny_imagenet.ALL
         resolution = recipe.transforms.resolution
         return Case(
             training=Training(
@@ -110,7 +163,8 @@ def picture_cases(
                 start=start,
             ),
             family="cnn",
-            size=size,
+            size=LARGEST if whole else size,
+            variant="all" if whole else "",
             label=f"{model}-{start}-{id_prefix(data.name)}{size_text(size)}",
             profile=pictures.profile,
             repeats=pictures.seeds,
@@ -123,7 +177,7 @@ def picture_cases(
     return [
         case(pictures, start, recipes[pictures.profile], size)
         for pictures in SETS
-        for start, recipes in (("random", fresh), ("imagenet", tuned))
+        for start, recipes in (("random", untrained), ("imagenet", tuned))
         if pictures.profile in recipes
         for size in pictures.sizes
     ]
@@ -135,5 +189,7 @@ def id_prefix(dataset: str) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return a number of pictures as case ids show it: 500, 10k."""
+    """Return a number of pictures as case ids show it: 500, 10k, all."""
+    if size == tiny_imagenet.ALL:
+        return "all"
     return f"{size // 1000}k" if size >= 1000 and size % 1000 == 0 else str(size)

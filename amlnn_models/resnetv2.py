@@ -7,7 +7,12 @@ from typing import Any
 from torch import nn
 
 from amlnn_models.mirrored import looks_linear
-from amlnn_models.pictures import GENTLE, picture_cases
+from amlnn_models.pictures import (
+    GENTLE,
+    picture_cases,
+    recipe_from_imagenet,
+    recipe_from_random,
+)
 from amlnn_models.small_maps import quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
@@ -39,7 +44,7 @@ SEED = with_changes(
     flip=True,
     precision="bfloat16",
 )
-FULL = with_changes(
+LAB = with_changes(
     SEED,
     epochs=30,
     patience=8,
@@ -50,10 +55,16 @@ FULL = with_changes(
     shift=6,
     crop=0.4,
 )
-RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+RECIPES = {
+    "quick": QUICK,
+    "seed": SEED,
+    "lab": LAB,
+    "full": recipe_from_random(learning_rate=0.1),
+}
 TUNED = {
     "seed": with_changes(SEED, **GENTLE),
-    "full": with_changes(FULL, **GENTLE, epochs=6, resolution=128),
+    "lab": with_changes(LAB, **GENTLE, epochs=6, resolution=128),
+    "full": recipe_from_imagenet(learning_rate=0.0002),
 }
 """From ImageNet weights."""
 
@@ -74,7 +85,7 @@ CASES = [
             # in fewer steps the statistics of its norms do not follow its weights
             "quick": with_changes(QUICK, epochs=5, learning_rate=0.002),
             # so that a run takes less than an hour on two cores
-            "full": with_changes(FULL, epochs=28, resolution=80),
+            "lab": with_changes(LAB, epochs=28, resolution=80),
         },
         tuned=TUNED,
         flops_per_pixel=163_000,

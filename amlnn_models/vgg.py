@@ -15,7 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from amlnn_models.mirrored import looks_linear
-from amlnn_models.pictures import GENTLE, picture_cases
+from amlnn_models.pictures import (
+    GENTLE,
+    picture_cases,
+    recipe_from_imagenet,
+    recipe_from_random,
+)
 from amlnn_models.small_maps import Dense, quick_on_small_maps
 from amlnn_models.weights import create
 from pytest_amlnn import Recipe
@@ -68,15 +73,18 @@ def fold_kernel(kernel: Tensor, side: int) -> Tensor:
     return (kernel.flatten(2) @ averaged.T).reshape(*kernel.shape[:2], side, side)
 
 
+IMAGENET: dict[str, Any] = {
+    "mean": (0.485, 0.456, 0.406),
+    "deviation": (0.229, 0.224, 0.225),
+}
+"""What pictures were normalised by when the weights of ImageNet were trained."""
 QUICK = Recipe(
     epochs=3,
     batch_size=16,
     learning_rate=0.02,
     clip_norm=1.0,
     standardise=True,
-    transforms=Transforms(
-        resolution=32, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225)
-    ),
+    transforms=Transforms(resolution=32, **IMAGENET),
 )
 SEED = with_changes(
     QUICK,
@@ -88,11 +96,17 @@ SEED = with_changes(
     flip=True,
     precision="bfloat16",
 )
-FULL = with_changes(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=6, crop=0.7)
-RECIPES = {"quick": QUICK, "seed": SEED, "full": FULL}
+LAB = with_changes(SEED, epochs=8, patience=6, label_smoothing=0.1, shift=3, crop=0.7)
+RECIPES = {
+    "quick": QUICK,
+    "seed": SEED,
+    "lab": LAB,
+    "full": recipe_from_random(learning_rate=0.02, standardise=True),
+}
 TUNED = {
     "seed": with_changes(SEED, **GENTLE),
-    "full": with_changes(FULL, **GENTLE, epochs=6, batch_size=64, resolution=128),
+    "lab": with_changes(LAB, **GENTLE, shift=6, epochs=6, batch_size=64, resolution=128),
+    "full": recipe_from_imagenet(learning_rate=0.0001, **IMAGENET),
 }
 """From ImageNet weights."""
 
@@ -100,7 +114,7 @@ CASES = [
     *picture_cases(
         "vgg11",
         vgg11,
-        RECIPES | {"full": with_changes(FULL, resolution=96)},
+        RECIPES | {"lab": with_changes(LAB, resolution=96)},
         tuned=TUNED,
         flops_per_pixel=335_000,
     ),
@@ -108,7 +122,7 @@ CASES = [
         "vgg19",
         vgg19,
         # in the same time more epochs on fewer pixels teach a deep net more
-        RECIPES | {"full": with_changes(FULL, epochs=14, resolution=32)},
+        RECIPES | {"lab": with_changes(LAB, epochs=10, resolution=48, crop=1.0)},
         tuned=TUNED,
         flops_per_pixel=815_000,
         original={"test_accuracy": 0.0023, "test_loss": 5.2231, "epoch_seconds": 318},

@@ -23,6 +23,10 @@ NAME = "tiny-imagenet"
 URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 SIZE = 248_100_043
 SHA256 = "6198c8ae015e2b3e007c7841da39ec069199b9aa3bfa943a462022fe5e43c821"
+ALL = 0
+"""Size of a training split of all pictures that are not for validation."""
+OFFICIAL = 500
+"""Training pictures that the official archive has of each class."""
 LIMIT = 1 << 30
 """Bytes that an archive from another address may have."""
 MISSING = (
@@ -125,17 +129,24 @@ def unavailable(path: Path | None, *, size: int, classes: int, validation: int) 
     if path is None:
         return MISSING
     counts = _counts(path, picture_archive.state(path))
-    return _shortage(path, counts, _each(size, classes), classes, validation)
+    each = _each(size, classes, counts, validation)
+    if size == ALL and each + validation == OFFICIAL:
+        return (
+            f"{visible(path.name)} holds what the official archive does: the case of"
+            f" {each * classes:,} training images is the same"
+        )
+    return _shortage(path, counts, each, classes, validation)
 
 
 def splits(path: Path, *, size: int, classes: int, validation: int) -> Pictures:
     """Return `size` training pictures, `validation` a class, and all of val as test.
 
-    Larger sizes start with the pictures of smaller ones. Raises DataError.
+    Larger sizes start with the pictures of smaller ones; `ALL` are as many of each class as of
+    the one that has the fewest. Raises DataError.
     """
-    each = _each(size, classes)
     entry = _prepared(path)
     layout = Layout(**entry.facts)
+    each = _each(size, classes, layout.counts, validation)
     if shortage := _shortage(path, layout.counts, each, classes, validation):
         raise DataError(shortage)
     ends = np.cumsum(layout.counts)[:classes]
@@ -161,7 +172,10 @@ def _fetched() -> Path:
     return _home() / "tiny-imagenet-200.zip"
 
 
-def _each(size: int, classes: int) -> int:
+def _each(size: int, classes: int, counts: npt.NDArray[np.int64], validation: int) -> int:
+    """Return how many training pictures of each class a size asks for; raises ValueError."""
+    if size == ALL and classes > 0:
+        return max(1, int(min(counts[:classes], default=0)) - validation)
     if classes < 1 or size < classes or size % classes:
         raise ValueError(f"size {size} is no multiple of {classes} classes")
     return size // classes

@@ -37,7 +37,7 @@ def training_of(model: str, resolution: int) -> Training:
     training = next(
         case.training
         for case in discover(amlnn_models)
-        if (case.profile, case.training.model) == ("full", model)
+        if (case.profile, case.training.model) == ("lab", model)
     )
     recipe = with_changes(training.recipe, batch_size=BATCH, resolution=resolution)
     build = partial(training.build, resolution=resolution)

@@ -19,7 +19,7 @@ from pytest_amlnn.tasks import Task
 if TYPE_CHECKING:
     from torch import nn
 
-Profile = Literal["quick", "seed", "full"]
+Profile = Literal["quick", "seed", "lab", "full"]
 
 
 class CaseError(UserError):

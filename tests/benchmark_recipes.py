@@ -40,7 +40,7 @@ def main() -> None:
     """Print a line for each change and seed of pictures, or for each change of series."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case")
-    parser.add_argument("--profile", default="full")
+    parser.add_argument("--profile", default="lab")
     parser.add_argument("--archive")
     parser.add_argument("--size", type=int, default=2000)
     parser.add_argument("--epochs", type=int)

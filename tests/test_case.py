@@ -344,7 +344,7 @@ def test_broken_model_is_not_hidden(package_of):
 
 
 @pytest.mark.parametrize("archive", [False, True], ids=["embedded", "archive"])
-@pytest.mark.parametrize("profile", ["quick", "seed", "full"])
+@pytest.mark.parametrize("profile", ["quick", "seed", "lab", "full"])
 @pytest.mark.parametrize("family", ["cnn", "rnn"])
 def test_ids_are_unique(family, profile, archive):
     """No two cases that are collected together share an id."""
@@ -439,9 +439,12 @@ def test_repr_of_a_case_names_it():
         ("cnn", "quick", False, "vgg19-random-shapes-200"),
         ("cnn", "quick", True, "vgg19-random-600"),
         ("cnn", "seed", False, "vgg19-random-10k"),
+        ("cnn", "lab", False, "vgg19-random-10k"),
         ("cnn", "full", False, "vgg19-random-90k"),
+        ("cnn", "full", False, "vgg19-random-all"),
         ("rnn", "quick", False, "lstm-3000"),
         ("rnn", "seed", False, "lstm-1000"),
+        ("rnn", "lab", False, "lstm-9000"),
         ("rnn", "full", False, "lstm-27000"),
         ("rnn", "full", False, "lstm-nike-1000"),
         ("rnn", "full", False, "lstm-3000-steps"),
@@ -460,7 +463,7 @@ def test_quick_pictures_come_from_the_archive_only_if_one_is_named():
     assert with_one == [label.replace("-shapes-", "-") for label in without]
 
 
-@pytest.mark.parametrize("profile", ["seed", "full"])
+@pytest.mark.parametrize("profile", ["seed", "lab", "full"])
 def test_larger_profiles_use_tiny_imagenet_alone(profile):
     """Beyond `quick` the cases are the same whether the archive is named or found."""
     without, with_one = (labels("cnn", profile, archive=archive) for archive in (False, True))

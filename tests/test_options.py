@@ -107,8 +107,8 @@ def test_device_is_well_formed(device):
 @pytest.mark.parametrize(
     ("name", "value", "needs"),
     [
-        ("profile", "fast", "needs quick or seed or full"),
-        ("profile", "Quick", "needs quick or seed or full"),
+        ("profile", "fast", "needs quick or seed or lab or full"),
+        ("profile", "Quick", "needs quick or seed or lab or full"),
         ("gate", "on", "needs off or report or enforce"),
         ("device", "gpu", "needs auto, cpu, cuda, cuda:N or mps"),
         ("device", "cuda:", "needs auto, cpu, cuda, cuda:N or mps"),

@@ -253,7 +253,7 @@ def test_pictures_are_mapped_and_private(archive):
     assert np.array_equal(again[0], before)
 
 
-@pytest.mark.parametrize("size", [0, 7, -3])
+@pytest.mark.parametrize("size", [1, 7, -3])
 def test_size_is_a_multiple_of_the_classes(archive, size):
     """A size that cannot be shared out equally is refused."""
     with pytest.raises(ValueError, match="multiple"):
@@ -261,6 +261,18 @@ def test_size_is_a_multiple_of_the_classes(archive, size):
 
 
 # What is there, and what it can fill
+
+
+@pytest.mark.parametrize("official", [12, 500], ids=["whole", "part"])
+def test_all_pictures_but_those_of_validation(tmp_path, kind, official, monkeypatch):
+    """`ALL` takes what is there; of the official archive that is a size with a case already."""
+    monkeypatch.setattr(tiny_imagenet, "OFFICIAL", official)
+    path = write(tmp_path, kind, original(train=12))
+    sizes = {"size": tiny_imagenet.ALL, "classes": 3, "validation": 2}
+
+    assert len(tiny_imagenet.splits(path, **sizes).train) == 3 * (12 - 2)
+    reason = tiny_imagenet.unavailable(path, **sizes)
+    assert reason is None if official != 12 else "the case of 30 training images" in reason
 
 
 def test_missing_archive_names_both_ways_to_get_it():
