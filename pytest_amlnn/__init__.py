@@ -1,12 +1,13 @@
 """Benchmark the training of neural networks with pytest."""
 
-from pytest_amlnn.case import Case, Training, discover
+from pytest_amlnn.case import Case, Improvement, Training, discover, variant_of
 from pytest_amlnn.data import DataError, Examples, Pictures, Series, Source, Split, Weights
 from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.metrics import Metric, Paired
 from pytest_amlnn.recipe import Recipe, Transforms
 from pytest_amlnn.result import Epoch, Result, Run
+from pytest_amlnn.search import Search
 from pytest_amlnn.tasks import Scored, Task
 from pytest_amlnn.tasks.classification import CLASSIFICATION, Classification
 from pytest_amlnn.tasks.forecast import FORECAST, Forecast
@@ -20,6 +21,7 @@ __all__ = [
     "Epoch",
     "Examples",
     "Forecast",
+    "Improvement",
     "Limit",
     "Metric",
     "Paired",
@@ -28,6 +30,7 @@ __all__ = [
     "Result",
     "Run",
     "Scored",
+    "Search",
     "Series",
     "Source",
     "Split",
@@ -37,4 +40,5 @@ __all__ = [
     "Verdict",
     "Weights",
     "discover",
+    "variant_of",
 ]

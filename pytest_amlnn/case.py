@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_amlnn.data import Source, name_of
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.fields import NAME, Bound, check_field, check_fields
 from pytest_amlnn.metrics import Metric, Paired
-from pytest_amlnn.recipe import Recipe
+from pytest_amlnn.recipe import Recipe, with_changes
+from pytest_amlnn.search import Search
 from pytest_amlnn.tasks import Task
 
 if TYPE_CHECKING:
@@ -80,6 +82,33 @@ def is_net(value: object) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Improvement:
+    """What a case changes of another one, its base, with which it is compared seed by seed."""
+
+    name: str
+    """Of the change, as in `epochs_x2`."""
+    base: Case
+    advice: str = ""
+    """Which advice it puts to the test, in the words of who gave it."""
+    search: Search | None = None
+    """How the number is found that it changes; None where the case has it."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be compared or recorded."""
+        of = f"improvement {self.name}"
+        check_field(of, "name", self.name, str, NAME)
+        check_field(of, "base", self.base, Any, BASE)
+        check_field(of, "advice", self.advice, str)
+        check_field(of, "search", self.search, Search | None)
+
+
+BASE: Bound = (
+    "a case that is no improvement itself, as CASES[0]",
+    lambda base: isinstance(base, Case) and base.improvement is None,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Case:
     """A training, and how it is listed: one pytest item."""
 
@@ -110,6 +139,8 @@ class Case:
     """Capture the training passes as graphs on a CUDA device."""
     reference: Mapping[str, float] = field(default_factory=dict)
     """Metrics that another report gives for the same model and size, to stand beside ours."""
+    improvement: Improvement | None = None
+    """Of a case that is compared with its base, which is trained first, with the same seeds."""
 
     def __post_init__(self) -> None:
         """Refuse what can be neither listed nor recorded."""
@@ -126,6 +157,11 @@ class Case:
         """Name of the table of times that it stands in: same data, same size."""
         return f"{self.family} {self.training.data.name} {self.size}"
 
+    @property
+    def id(self) -> str:
+        """The id of its item in a test function that is named after its family."""
+        return f"test_{self.family}[{self.label}]"
+
     def __str__(self) -> str:
         return self.label
 
@@ -138,7 +174,41 @@ CASE_BOUNDS: dict[str, Bound] = {
     **dict.fromkeys(("label", "family"), NAME),
     **{name: ("1 or more", lambda count: count >= 1) for name in ("size", "repeats")},
     "flops": ("0 or more", lambda count: count >= 0),
+    "improvement": ("an Improvement, as variant_of makes one", lambda value: True),
 }
+
+
+def variant_of(
+    base: Case,
+    name: str,
+    *,
+    recipe: Mapping[str, Any] = MappingProxyType({}),
+    build: Mapping[str, Any] = MappingProxyType({}),
+    data: Mapping[str, Any] = MappingProxyType({}),
+    advice: str = "",
+    search: Search | None = None,
+    **listing: Any,
+) -> Case:
+    """Return the case that is `base` but for what is named: an improvement to be measured.
+
+    `recipe` holds fields of the recipe or its transforms, `build` and `data` arguments of the
+    builder and of what opens the data, `listing` fields of `Case`. Raises ValueError for what
+    cannot be trained, TypeError for a field that there is not.
+    """
+    training, source = base.training, base.training.data
+    changed = replace(
+        training,
+        recipe=with_changes(training.recipe, **recipe),
+        build=partial(training.build, **build) if build else training.build,
+        data=replace(source, arguments={**source.arguments, **data}),
+    )
+    fields = {"family": "improvement", "label": f"{name}-{base.label}", "reference": {}}
+    return replace(
+        base,
+        training=changed,
+        improvement=Improvement(name=name, base=base, advice=advice, search=search),
+        **{**fields, **listing},
+    )
 
 
 def discover(package: ModuleType) -> list[Case]:

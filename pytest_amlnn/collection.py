@@ -19,6 +19,8 @@ from pytest_amlnn.session import Session
 
 FIXTURES = "pytest_amlnn.fixtures"
 """The module of the fixture `train`."""
+IMPROVEMENT = "improvement"
+"""The marker of cases that are compared with a base."""
 MOST_FOLDERS = 2_000
 """That are searched for test files."""
 
@@ -61,6 +63,18 @@ def prepare(items: Iterable[pytest.Item], session: Session, clock: Callable[[], 
         reason = case and unavailable(case, item, session)
         if reason:
             item.add_marker(pytest.mark.skip(reason=reason))
+        if case and case.improvement:
+            item.add_marker(IMPROVEMENT)
+
+
+def leave_out_improvements(items: list[pytest.Item], config: pytest.Config) -> None:
+    """Deselect the improvements, unless `-m` speaks of them: they train much besides."""
+    if IMPROVEMENT in (config.option.markexpr or ""):
+        return
+    left_out = [item for item in items if (case := case_of(item)) and case.improvement]
+    if left_out:
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def unavailable(case: Case, item: pytest.Item, session: Session) -> str | None:

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_amlnn import plans, store
+from pytest_amlnn import store
 from pytest_amlnn.collection import case_of, unavailable
-from pytest_amlnn.command_line import workerinput
+from pytest_amlnn.computing import compute, failure
 from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.errors import UserError
-from pytest_amlnn.escapes import lines_for_terminal
+from pytest_amlnn.further_seeds import (
+    base_of,
+    train_until_decided,
+    train_until_told_apart,
+    unfinished,
+)
 from pytest_amlnn.job import Job, job_of
-from pytest_amlnn.planning import add_seeds, add_to_plan
-from pytest_amlnn.result import FINISHED, Result, Run
+from pytest_amlnn.planning import add_to_plan
+from pytest_amlnn.result import BREAKS, FINISHED, Result, Run
 from pytest_amlnn.session import CASE, VERDICT, session_of
-from pytest_amlnn.time_left import planned_runs, seconds_left
 
 if TYPE_CHECKING:
     import torch
 
     from pytest_amlnn.case import Case
     from pytest_amlnn.gates.verdict import Verdict
-    from pytest_amlnn.progress import Progress
 
 CALLED = pytest.StashKey[bool]()
 """Of an item: whether `train` was called."""
@@ -86,18 +86,26 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         skip_unless_available(item, case)
         item.stash[CALLED] = True
         job = planned_job(item, case, data, weights)
+        base = base_of(job)
+        bases = Result(id=base.id, runs=tuple(compute(item, base))) if base else None
+        if bases and bases.status != FINISHED:
+            raise failure("\n".join([f"{item.name}: its base failed", *bases.troubles]))
         benchmark.group = benchmark.group or case.group
-        runs = timed(benchmark, job, compute(item, job))
-        runs = train_until_decided(item, job, runs)
+        result = Result(id=item.name, runs=timed(benchmark, job, compute(item, job)))
+        if base and bases:
+            result = train_until_told_apart(item, job, base, result, bases)
+        else:
+            result = train_until_decided(item, job, result)
         item.stash[TRAINED] = True
-        result = Result(id=item.name, runs=runs)
         means = {name: spread.mean for name, spread in result.metrics.items()}
         benchmark.extra_info |= means
         known = [(name, mean) for name, mean in means.items() if mean is not None]
         item.user_properties += [(CASE, item.name), *known]  # for --junitxml, too
         if result.status != FINISHED:
             forget_times(benchmark)
-            raise failure("\n".join(result.troubles))
+            # a change that breaks the learning is what was to be found out
+            if base is None or any(run.status not in BREAKS for run in unfinished(result)):
+                raise failure("\n".join(result.troubles))
         return result
 
     item.stash[CALLED] = item.stash[TRAINED] = False  # also where a plugin runs it once more
@@ -145,91 +153,11 @@ def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def train_until_decided(item: pytest.Item, job: Job, runs: tuple[Run, ...]) -> tuple[Run, ...]:
-    """Return the runs of a case with those of further seeds, until the gate has decided.
-
-    Only --amlnn-max-repeats asks for any; pytest-benchmark's table has the first ones.
-    """
-    from pytest_amlnn.gates.gate import Gate, judge_result
-    from pytest_amlnn.gates.verdict import INCONCLUSIVE
-
-    gate = session_of(item.config).gate or Gate()
-    for count in gate.looks(len(job.seeds))[1:]:
-        result = Result(id=job.id, runs=runs)
-        verdict = judge_result(result, gate)
-        doubts = [j for j in verdict.judgements if j.verdict == verdict.name == INCONCLUSIVE]
-        if result.status != FINISHED or not any(doubt.needs_seeds for doubt in doubts):
-            break  # it is decided, or seeds do not decide it
-        further = tuple(range(runs[-1].seed + 1, job.seeds[0] + count))
-        add_seeds(item, further)
-        runs += tuple(compute(item, replace(job, seeds=further)))
-    return runs
-
-
 def forget_times(benchmark: Any) -> None:
     """Keep an item that broke off out of pytest-benchmark's table and files: not fast."""
     benchmark.has_error = True  # it goes into no file
     if benchmark.stats:  # there is none under pytest-xdist
         benchmark.stats.stats.data.clear()  # what has no rounds is in no table
-
-
-def failure(words: str) -> BaseException:
-    """Return what fails an item with nothing but the words, which may quote strangers."""
-    return pytest.fail.Exception(lines_for_terminal(words), pytrace=False)
-
-
-def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
-    """Yield the runs of a job, as stored or trained now."""
-    from pytest_amlnn.engines import inline
-
-    try:
-        yield from inline.compute(job, partial(show, item, job))
-        return
-    except UserError as error:
-        words = f"{job.id}: {error}"
-    raise failure(words)  # out here, where pytest shows nothing but the words
-
-
-@contextmanager
-def show(item: pytest.Item, job: Job, seeds: Sequence[int]) -> Iterator[Progress]:
-    """Show how far the runs with these seeds are, and add what they took to the pace."""
-    from pytest_amlnn.heartbeats import Beats, Place
-    from pytest_amlnn.preparing import told_to
-    from pytest_amlnn.progress import errors_past, progress_on
-    from pytest_amlnn.tally import Tally
-
-    session, plugins = session_of(item.config), item.config.pluginmanager
-    training = job.case.training
-    capture = plugins.getplugin("capturemanager")
-    shares = {m.name.partition("_")[2] for m in training.task.metrics if m.share}
-    tally = Tally(id=job.id, seeds=seeds, epochs=training.recipe.epochs, shares=shares)
-    if worker := workerinput(item.config).get("workerid"):
-        place = Place(out=job.out, worker=worker, sweep=session.token)
-        write = errors_past(capture, footer=True)
-        shown: Any = Beats(tally, place, lambda: session.pace, write)
-    else:
-        to_come = costs_to_come(item, job.id, seeds)
-        if to_come:
-            tally.sweep_left = partial(seconds_left, to_come=to_come, pace=session.pace)
-        shown = progress_on(plugins.getplugin("terminalreporter"), capture, tally)
-    with shown, told_to(shown.prepare):
-        yield shown
-        session.pace += tally.spent(job.case.cost * len(seeds))
-
-
-def costs_to_come(item: pytest.Item, id: str, seeds: Sequence[int]) -> list[float]:
-    """Return the costs of the runs that this process will train after these ones."""
-    session = session_of(item.config)
-    with suppress(UserError):  # said in the end
-        plan = plans.load(session.options.out)
-        selected = {each.nodeid for each in item.session.items} - session.ended
-        mine = {(store.as_stored(id), seed) for seed in seeds}
-        return [
-            run.cost
-            for run in planned_runs(plan, selected)
-            if (run.id, run.seed) not in mine and not run.is_stored(session.options.out)
-        ]
-    return []
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.callables import functions_in, state_of, unwrap
@@ -41,7 +42,20 @@ def case_to_plain(case: Case, data: Data | None = None) -> dict[str, Any]:
         raise IdentityError(
             f"{case}: build, task or data hold functions that hold each other"
         ) from error
-    return plain | {"reference": dict(case.reference), "training": training}
+    plain |= {"reference": dict(case.reference), "training": training}
+    return plain | ({"improvement": improvement_to_plain(case)} if case.improvement else {})
+
+
+def improvement_to_plain(case: Case) -> dict[str, Any]:
+    """Return what a case changes, and of which one, as JSON-ready data."""
+    found = case.improvement
+    assert found is not None  # asked by who calls
+    return {
+        "name": found.name,
+        "base": found.base.id,
+        "advice": found.advice,
+        "search": asdict(found.search) if found.search else None,
+    }
 
 
 def training_to_plain(training: Training, given: Data | None = None) -> dict[str, Any]:

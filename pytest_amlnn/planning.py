@@ -118,11 +118,30 @@ def plan_of(benchmarks: Iterable[pytest.Item], gate: Gate, session: Session) -> 
         "options": {name: getattr(options, name) for name in OPTIONS},
         "gates": str(options.gates) if is_there(options.gates) else None,
         **gate.held.to_plain(),
-        "cases": [plan_entry(item, case_of(item), options) for item in benchmarks],
+        "cases": with_bases(benchmarks, options),
         "costs": {item.nodeid: case.cost for item in benchmarks if (case := case_of(item))},
         "commit": get_commit_info(),
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def with_bases(benchmarks: Iterable[pytest.Item], options: Options) -> list[dict[str, Any]]:
+    """Return the entries of all items, and of the bases that improvements are compared with.
+
+    A base is trained in the item of the first improvement that wants it, if it has none.
+    """
+    items = [(item, case_of(item)) for item in benchmarks]
+    entries = {item.name: plan_entry(item, case, options) for item, case in items}
+    for item, case in items:
+        entry = entries[item.name]
+        if case is None or case.improvement is None or entry["skip"]:
+            continue
+        base = entries.setdefault(
+            case.improvement.base.id, {**entry, "id": case.improvement.base.id, "base": None}
+        )
+        base["seeds"] = sorted({*base["seeds"], *entry["seeds"]})
+        base["skip"] = None
+    return [*entries.values()]
 
 
 def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[str, Any]:
@@ -137,6 +156,7 @@ def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[s
         "skip": skips[0] if skips else None,
         "seeds": (seeds := [*options.seeds_of(case.repeats if case else 1)]),
         "repeats": len(seeds),
+        "base": case.improvement.base.id if case and case.improvement else None,
     }
 
 
@@ -149,6 +169,10 @@ def add_to_plan(item: pytest.Item, case: Case) -> None:
     entry = plan_entry(item, case, session.options)
     if not session.planned:  # no item asked for `train` by its name
         begin_sweep([item], item.config)
+    if case.improvement and case.improvement.base.id not in session.planned:
+        base = {**entry, "id": case.improvement.base.id, "base": None}
+        plans.correct(session.options.out, base, ())
+        session.planned[base["id"]] = tuple(base["seeds"])
     guessed = session.planned.get(item.name, ())
     if guessed != tuple(entry["seeds"]):
         plans.correct(session.options.out, entry, guessed)
@@ -158,12 +182,13 @@ def add_to_plan(item: pytest.Item, case: Case) -> None:
         session.gate = replace(session.gate, planned=planned)
 
 
-def add_seeds(item: pytest.Item, seeds: Iterable[int]) -> None:
-    """Put further seeds of an item's case into the plan, before they are trained."""
+def add_seeds(item: pytest.Item, id: str, seeds: Iterable[int]) -> None:
+    """Put further seeds of an item's case, or of its base, into the plan, before they are
+    trained."""
     session = session_of(item.config)
-    whole = (*session.planned[item.name], *seeds)
-    plans.add_seeds(session.options.out, item.name, whole)
-    session.planned[item.name] = whole
+    whole = (*session.planned[id], *seeds)
+    plans.add_seeds(session.options.out, id, whole)
+    session.planned[id] = whole
 
 
 def note_skip(item: pytest.Item, report: pytest.TestReport) -> None:

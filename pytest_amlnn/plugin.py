@@ -48,6 +48,11 @@ def pytest_configure(config: pytest.Config) -> None:
         "amlnn_cases(package, family): parametrize `case` over the package's cases of this"
         " family in the profile at hand",
     )
+    config.addinivalue_line(
+        "markers",
+        "improvement: of cases that are compared with a base case, which amlnn adds; left out"
+        " unless -m asks for them",
+    )
     if is_parallel(config):
         config.pluginmanager.register(workers, "amlnn-workers")
     try:
@@ -94,8 +99,9 @@ def pytest_pycollect_makeitem(collector: pytest.Collector) -> Generator[None, An
 
 @pytest.hookimpl(tryfirst=True)  # before -k and -m leave items out: those are cases too
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every benchmark its clock, and skip the cases that cannot run here."""
+    """Give every benchmark its clock, skip what cannot run here, leave out improvements."""
     collection.prepare(items, session_of(config), training_clock)
+    collection.leave_out_improvements(items, config)
 
 
 @pytest.hookimpl(tryfirst=True)  # before a worker tells its controller, which reads the plan

@@ -67,6 +67,7 @@ class PlannedCase(Struct):
     skip: Text | None
     seeds: list[Seed]
     repeats: Times | None = None
+    base: Text | None = None
 
 
 class PlannedOptions(Struct):
@@ -157,6 +158,15 @@ class Training(Struct):
     dataset: Name
 
 
+class Improvement(Struct):
+    """What a case changes, and of which one."""
+
+    name: Name
+    base: Text
+    advice: Text = ""
+    search: dict[str, Any] | None = None
+
+
 class Case(Struct):
     """How a training is listed."""
 
@@ -169,6 +179,7 @@ class Case(Struct):
     repeats: Count
     reference: dict[Name, Number]
     training: Training
+    improvement: Improvement | None = None
 
 
 Described = Annotated[list[dict[str, Any]], Meta(max_length=200)]

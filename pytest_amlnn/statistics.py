@@ -10,6 +10,12 @@ from functools import cache
 from math import inf
 
 CONFIDENCE = 0.95
+NORMAL = 10**6
+"""Degrees of freedom from which Student's t is the normal distribution."""
+FEWEST_GROUPS = 4
+"""Whose variances tell of the others'."""
+SURE = 0.05
+"""Chance that any of a report's differences is called one and is none."""
 IMPLAUSIBLE = 1e-6
 """Chance of the data under an honest run below which a run is called implausible."""
 
@@ -182,3 +188,61 @@ def holm(chances: Sequence[float], count: int) -> list[float]:
         largest = max(largest, min(1.0, chances[i] * (count - step)))
         adjusted[i] = largest
     return adjusted
+
+
+# variances of several groups
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prior:
+    """What the variances of many small groups have in common."""
+
+    variance: float
+    freedom: float
+    """Of observations that it is worth; 0 where nothing is known, infinite where the groups'
+    variances differ by no more than chance."""
+
+    def moderated(self, variance: float, freedom: int) -> tuple[float, float]:
+        """Return a group's variance, drawn towards the others', and its degrees of freedom."""
+        if math.isinf(self.freedom):
+            return self.variance, NORMAL
+        both = self.freedom + freedom
+        return (self.freedom * self.variance + freedom * variance) / both, both
+
+
+def moderation(groups: Sequence[tuple[float, int]]) -> Prior:
+    """Return what groups' sample variances, each with its degrees of freedom, tell of all.
+
+    Variances are taken to follow a scaled inverse chi-squared distribution, whose two
+    parameters are fitted by moments of the logarithms: Smyth 2004, section 6.2
+    (doi:10.2202/1544-6115.1027). Fewer than `FEWEST_GROUPS` tell nothing.
+    """
+    from scipy.special import digamma, polygamma
+
+    if len(groups) < FEWEST_GROUPS:
+        return Prior(variance=1.0, freedom=0.0)
+    centred = [
+        math.log(variance) - float(digamma(freedom / 2)) + math.log(freedom / 2)
+        for variance, freedom in groups
+    ]
+    noise = mean_of([float(polygamma(1, freedom / 2)) for _, freedom in groups])
+    left = deviation(centred) ** 2 - noise
+    if left <= 0:
+        return Prior(variance=math.exp(mean_of(centred)), freedom=math.inf)
+    freedom = 2 * inverse_trigamma(left)
+    shift = float(digamma(freedom / 2)) - math.log(freedom / 2)
+    return Prior(variance=math.exp(mean_of(centred) + shift), freedom=freedom)
+
+
+def inverse_trigamma(value: float) -> float:
+    """Return where the trigamma function has this value, by Newton's method (Smyth 2004)."""
+    from scipy.special import polygamma
+
+    found = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(polygamma(1, found))
+        step = trigamma * (1 - trigamma / value) / float(polygamma(2, found))
+        found += step
+        if -step / found < 1e-8:
+            break
+    return found

@@ -130,9 +130,9 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     session = session_of(report.node.config)
     out = session.options.out
     planned = plans.load(out)["cases"] if session.crashes is not None else []
-    ids = {case["nodeid"]: case["id"] for case in planned}
-    id = ids.get(store.as_stored(crashitem))
-    if id is None or session.crashes is None:
+    node = store.as_stored(crashitem)
+    ids = [case["id"] for case in planned if case["nodeid"] == node]  # a base's may be its own
+    if not ids or session.crashes is None:
         return
     session.crashes[crashitem] += 1
     if session.crashes[crashitem] <= RERUNS:
@@ -143,7 +143,8 @@ def pytest_handlecrashitem(crashitem: str, report: Any, sched: Any) -> None:
     times = f"its process died {session.crashes[crashitem]} times"
     report.longrepr = f"{crashitem}: {times}, without a word: killed, or out of memory?"
     try:
-        store.give_up(out, id, times)
+        for id in ids:
+            store.give_up(out, id, times)
     except UserError as error:
         session.trouble = str(error)
 

@@ -12,7 +12,7 @@ from pytest_amlnn.gates.limits import Limit
 from pytest_amlnn.gates.measured import Measured, right_of
 from pytest_amlnn.gates.verdict import INCONCLUSIVE, Judgement, decided
 from pytest_amlnn.metrics import Metric, change_that_matters
-from pytest_amlnn.statistics import deviation, mean_of
+from pytest_amlnn.statistics import NORMAL, deviation, mean_of
 
 LARGEST_MARGIN = 0.1
 """Of the baseline's value: a drop that few seeds cannot tell is not therefore small."""
@@ -95,10 +95,6 @@ def by_error(
         chance=min(chances[0] / levels.drop, chances[1] / levels.gain),
         why=(words,),
     )
-
-
-NORMAL = 10**6
-"""Degrees of freedom from which Student's t is the normal distribution."""
 
 
 def one_run(

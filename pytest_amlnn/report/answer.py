@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pytest_amlnn.gates.verdict import RED, UNDECIDED, Verdict
 from pytest_amlnn.report.differences import (
     MODELS,
-    SURE,
     Difference,
     comparable,
     line_of,
@@ -17,6 +16,7 @@ from pytest_amlnn.report.differences import (
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.words import count, listed, number, value_of
 from pytest_amlnn.result import FINISHED
+from pytest_amlnn.statistics import SURE
 
 MOST = 4
 """Datasets that a sentence names."""

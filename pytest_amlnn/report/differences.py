@@ -12,12 +12,16 @@ from pytest_amlnn.gates.pairs import SEEDS_DIFFER
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.words import points
 from pytest_amlnn.result import FINISHED
-from pytest_amlnn.statistics import deviation, holm, mean_of, t_quantile, two_sided
+from pytest_amlnn.statistics import (
+    NORMAL,
+    SURE,
+    deviation,
+    holm,
+    mean_of,
+    t_quantile,
+    two_sided,
+)
 
-SURE = 0.05
-"""Chance that any of a report's differences is called one and is none."""
-NORMAL = 10**6
-"""Degrees of freedom from which Student's t is the normal distribution."""
 LARGEST = 1e50
 """Of values that are squared twice."""
 ENOUGH = 3

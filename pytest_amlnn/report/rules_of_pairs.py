@@ -16,12 +16,12 @@ from typing import Any
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.identity import shown
 from pytest_amlnn.report.certainty import amount, certainty, interval_of, seeds_of
-from pytest_amlnn.report.differences import ENOUGH, SIZES, STARTS, SURE, Difference
+from pytest_amlnn.report.differences import ENOUGH, SIZES, STARTS, Difference
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.reasons import COSTS, reasons
 from pytest_amlnn.report.sentences import Sentence, sentence
 from pytest_amlnn.report.words import chance, count, listed, number, percent, value_of
-from pytest_amlnn.statistics import mean_of
+from pytest_amlnn.statistics import SURE, mean_of
 
 OWN_FIELDS = ("threads", "precision", "precision_cuda", "mean", "deviation")
 """Of a recipe, what decides nothing of learning, or belongs to a model's weights."""

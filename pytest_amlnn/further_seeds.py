@@ -1,0 +1,87 @@
+"""The runs of a case, or of an improvement and its base, with as many seeds as decide it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pytest_amlnn.collection import case_of
+from pytest_amlnn.computing import compute
+from pytest_amlnn.data import Source
+from pytest_amlnn.job import Job
+from pytest_amlnn.planning import add_seeds
+from pytest_amlnn.result import FINISHED, Result, Run
+from pytest_amlnn.session import session_of
+
+
+def base_of(job: Job) -> Job | None:
+    """Return the job of the base that an improvement is compared with, with the same seeds."""
+    if job.case.improvement is None:
+        return None
+    base = job.case.improvement.base
+    own = base.training.data
+    place = job.data.place if isinstance(job.data, Source) else None
+    return replace(
+        job,
+        case=base,
+        id=base.id,
+        data=own.at(place) if isinstance(job.data, Source) else job.data,
+        weights=job.weights if base.training.start != "random" else None,
+    )
+
+
+def unfinished(result: Result) -> list[Run]:
+    """Return the runs that did not finish."""
+    return [run for run in result.runs if run.status != FINISHED]
+
+
+def train_until_decided(item: pytest.Item, job: Job, result: Result) -> Result:
+    """Return the result of a case with runs of further seeds, until the gate has decided.
+
+    Only --amlnn-max-repeats asks for any; pytest-benchmark's table has the first ones.
+    """
+    from pytest_amlnn.gates.gate import Gate, judge_result
+    from pytest_amlnn.gates.verdict import INCONCLUSIVE
+
+    gate = session_of(item.config).gate or Gate()
+    for count in gate.looks(len(job.seeds))[1:]:
+        verdict = judge_result(result, gate)
+        doubts = [j for j in verdict.judgements if j.verdict == verdict.name == INCONCLUSIVE]
+        if result.status != FINISHED or not any(doubt.needs_seeds for doubt in doubts):
+            break  # it is decided, or seeds do not decide it
+        result = with_further(item, job, result, count)
+    return result
+
+
+def train_until_told_apart(
+    item: pytest.Item, job: Job, base: Job, result: Result, bases: Result
+) -> Result:
+    """Return the result of an improvement with runs of further seeds, as many of its base,
+    until it is decided what it is worth; --amlnn-max-repeats says how many there may be."""
+    from pytest_amlnn.gates.gate import looks
+    from pytest_amlnn.improvements import Effect, is_open
+
+    counts = looks(len(job.seeds), session_of(item.config).options.max_repeats)
+    family = len([each for each in item.session.items if is_improvement(each)])
+    for count in counts[1:]:
+        effect = Effect(case=result, base=bases)
+        if not is_open(effect, family=family, looks=len(counts)):
+            break
+        bases = with_further(item, base, bases, count)
+        result = with_further(item, job, result, count)
+    return result
+
+
+def is_improvement(item: pytest.Item) -> bool:
+    """Return whether an item is going to train an improvement."""
+    case = case_of(item)
+    return bool(case and case.improvement) and not item.get_closest_marker("skip")
+
+
+def with_further(item: pytest.Item, job: Job, result: Result, count: int) -> Result:
+    """Return a result with the runs of those seeds that it lacks of so many."""
+    further = tuple(range(result.runs[-1].seed + 1, job.seeds[0] + count))
+    add_seeds(item, job.id, further)
+    runs = tuple(compute(item, replace(job, seeds=further)))
+    return replace(result, runs=(*result.runs, *runs))
