@@ -1,6 +1,7 @@
 """Bidirectional simple recurrent net (Schuster & Paliwal 1997, doi:10.1109/78.650093)."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -9,9 +10,9 @@ from amlnn_models.forecasting import LAB, series_cases
 from amlnn_models.recurrent import UNITS, Forecaster
 
 
-def birnn(outputs: int) -> nn.Module:
+def birnn(outputs: int, *, units: int = UNITS, **options: Any) -> nn.Module:
     """Build one layer of simple recurrent cells that read both ways."""
-    return Forecaster(RNN(1, UNITS, batch_first=True, bidirectional=True), outputs)
+    return Forecaster(RNN(1, units, batch_first=True, bidirectional=True), outputs, **options)
 
 
 CASES = series_cases(

@@ -1,6 +1,7 @@
 """Deep recurrent net: two layers of simple cells (Elman 1990, Cognitive Science 14)."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -9,9 +10,9 @@ from amlnn_models.forecasting import LAB, series_cases
 from amlnn_models.recurrent import UNITS, Forecaster
 
 
-def deep_rnn(outputs: int) -> nn.Module:
+def deep_rnn(outputs: int, *, units: int = UNITS, **options: Any) -> nn.Module:
     """Build two layers of simple recurrent cells."""
-    return Forecaster(RNN(1, UNITS, num_layers=2, batch_first=True), outputs)
+    return Forecaster(RNN(1, units, num_layers=2, batch_first=True), outputs, **options)
 
 
 CASES = series_cases(

@@ -1,6 +1,7 @@
 """Gated recurrent units (Cho et al. 2014, arXiv:1406.1078), reset gate after the product."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -9,9 +10,9 @@ from amlnn_models.forecasting import LAB, series_cases
 from amlnn_models.recurrent import UNITS, Forecaster
 
 
-def gru(outputs: int) -> nn.Module:
+def gru(outputs: int, *, units: int = UNITS, **options: Any) -> nn.Module:
     """Build one layer of GRU cells."""
-    return Forecaster(GRU(1, UNITS, batch_first=True), outputs)
+    return Forecaster(GRU(1, units, batch_first=True), outputs, **options)
 
 
 CASES = series_cases(

@@ -34,14 +34,16 @@ def inception_v4(outputs: int, resolution: int, **start: Any) -> nn.Module:
     return inception("inception_v4", outputs, resolution, **start)
 
 
-def inception(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build timm's net; fresh weights look linear."""
+def inception(
+    name: str, outputs: int, resolution: int, *, linear: bool = True, **start: Any
+) -> nn.Module:
+    """Build timm's net; `linear`: fresh weights look linear."""
     if resolution < SMALLEST:
         raise ValueError(
             f"{name} needs {SMALLEST} pixels or more, the recipe says {resolution}"
         )
     net = quick_on_small_maps(create(name, outputs, **start))
-    return net if start.get("weights") else looks_linear(net)
+    return looks_linear(net) if linear and not start.get("weights") else net
 
 
 QUICK = Recipe(

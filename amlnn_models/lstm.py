@@ -1,6 +1,7 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735)."""
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -9,9 +10,9 @@ from amlnn_models.forecasting import LAB, series_cases
 from amlnn_models.recurrent import UNITS, Forecaster
 
 
-def lstm(outputs: int) -> nn.Module:
+def lstm(outputs: int, *, units: int = UNITS, **options: Any) -> nn.Module:
     """Build one layer of LSTM cells."""
-    return Forecaster(LSTM(1, UNITS, batch_first=True), outputs)
+    return Forecaster(LSTM(1, units, batch_first=True), outputs, **options)
 
 
 CASES = series_cases(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from amlnn_models.cells import GRU, LSTM, RNN, final_states
 
@@ -14,15 +15,27 @@ UNITS = 50
 
 
 class Forecaster(nn.Module):
-    """Read a window with recurrent cells, forecast the next value from their last state."""
+    """Read a window with recurrent cells, forecast the next value from their last state.
 
-    def __init__(self, cells: RNN | GRU | LSTM, outputs: int) -> None:
+    `dropout` is the share of that state that is left out of a training step; without
+    `orthogonal` the recurrent weights are torch's.
+    """
+
+    def __init__(
+        self,
+        cells: RNN | GRU | LSTM,
+        outputs: int,
+        *,
+        dropout: float = 0.0,
+        orthogonal: bool = True,
+    ) -> None:
         super().__init__()
         self.cells = cells
         directions = 2 if cells.bidirectional else 1
         self.head = nn.Linear(cells.hidden_size * directions, outputs)
+        self.dropout = dropout
         for name, weight in cells.named_parameters():
-            if name.startswith("weight_hh"):
+            if name.startswith("weight_hh") and orthogonal:
                 remember(weight, cells.hidden_size)
 
     def forward(self, windows: Tensor) -> Tensor:
@@ -41,7 +54,10 @@ class Forecaster(nn.Module):
         # the last layer's final state, of both directions where there are two: the one
         # that reads backwards ends at the window's first point
         last = states[-2:] if self.cells.bidirectional else states[-1:]
-        forecasts: Tensor = self.head(torch.cat(tuple(last), dim=1))
+        state = torch.cat(tuple(last), dim=1)
+        forecasts: Tensor = self.head(
+            functional.dropout(state, self.dropout, self.training) if self.dropout else state
+        )
         return forecasts
 
 

@@ -19,15 +19,20 @@ from pytest_amlnn import Recipe
 from pytest_amlnn.recipe import Transforms, with_changes
 
 
-def resnetv2_18(outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build ResNet-18-V2; it takes any resolution."""
-    return quick_on_small_maps(create("resnetv2_18", outputs, **start))
+def resnetv2_18(
+    outputs: int, resolution: int, *, linear: bool = False, **start: Any
+) -> nn.Module:
+    """Build ResNet-18-V2; it takes any resolution. `linear`: fresh weights look linear."""
+    net = quick_on_small_maps(create("resnetv2_18", outputs, **start))
+    return looks_linear(net) if linear and not start.get("weights") else net
 
 
-def resnetv2_50(outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build ResNet-50-V2; it takes any resolution, and fresh weights look linear."""
+def resnetv2_50(
+    outputs: int, resolution: int, *, linear: bool = True, **start: Any
+) -> nn.Module:
+    """Build ResNet-50-V2; it takes any resolution. `linear`: fresh weights look linear."""
     net = quick_on_small_maps(create("resnetv2_50", outputs, **start))
-    return net if start.get("weights") else looks_linear(net)
+    return looks_linear(net) if linear and not start.get("weights") else net
 
 
 QUICK = Recipe(

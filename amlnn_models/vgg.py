@@ -40,10 +40,12 @@ def vgg19(outputs: int, resolution: int, **start: Any) -> nn.Module:
     return vgg("vgg19", outputs, resolution, **start)
 
 
-def vgg(name: str, outputs: int, resolution: int, **start: Any) -> nn.Module:
-    """Build timm's net and fold it; fresh weights look linear."""
+def vgg(
+    name: str, outputs: int, resolution: int, *, linear: bool = True, **start: Any
+) -> nn.Module:
+    """Build timm's net and fold it; `linear`: fresh weights look linear."""
     net = fold(quick_on_small_maps(create(name, outputs, **start)), resolution // STRIDE)
-    return net if start.get("weights") else looks_linear(net)
+    return looks_linear(net) if linear and not start.get("weights") else net
 
 
 def fold(net: Any, side: int) -> nn.Module:

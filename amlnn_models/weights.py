@@ -199,8 +199,9 @@ def create(
 ) -> nn.Module:
     """Return timm's net: with fresh weights, or with those of the ImageNet net.
 
-    Of that one's head the rows of `classes` stay. Raises DataError for a file that is not
-    of this net, or a class that ImageNet has not.
+    Of that one's head the rows of `classes` stay; where ImageNet has none of them, the head is
+    fresh. Raises DataError for a file that is not of this net, or a class that ImageNet lacks
+    among others that it has.
     """
     import timm  # only when a net is built: it takes two seconds
 
@@ -214,19 +215,22 @@ def create(
     weight, bias = whole.weight.detach()[rows], whole.bias.detach()[rows]
     net.reset_classifier(outputs)
     head = net.get_classifier()
-    head.weight.data.copy_(weight)
-    head.bias.data.copy_(bias)
+    if rows:
+        head.weight.data.copy_(weight)
+        head.bias.data.copy_(bias)
     trained: nn.Module = net
     return trained
 
 
 def rows_of(classes: Sequence[str]) -> list[int]:
-    """Return which of ImageNet's 1,000 classes these are."""
+    """Return which of ImageNet's 1,000 classes these are; nothing where none is."""
     from timm.data.imagenet_info import ImageNetInfo
 
     info = ImageNetInfo()
     rows = {info.index_to_label_name(row): row for row in range(IMAGENET)}
     unknown = [name for name in classes if name not in rows]
+    if len(unknown) == len(classes):
+        return []
     if unknown:
         raise DataError(f"{unknown[0]} is no class of ImageNet: its weights have no row for it")
     return [rows[name] for name in classes]

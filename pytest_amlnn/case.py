@@ -182,6 +182,7 @@ def variant_of(
     base: Case,
     name: str,
     *,
+    training: Mapping[str, Any] = MappingProxyType({}),
     recipe: Mapping[str, Any] = MappingProxyType({}),
     build: Mapping[str, Any] = MappingProxyType({}),
     data: Mapping[str, Any] = MappingProxyType({}),
@@ -191,15 +192,17 @@ def variant_of(
 ) -> Case:
     """Return the case that is `base` but for what is named: an improvement to be measured.
 
-    `recipe` holds fields of the recipe or its transforms, `build` and `data` arguments of the
-    builder and of what opens the data, `listing` fields of `Case`. Raises ValueError for what
+    `training` holds fields of `Training`, as another model with its builder, `recipe` those of
+    the recipe or its transforms, `build` and `data` arguments of the builder and of what opens
+    the data, `listing` fields of `Case`. Raises ValueError for what
     cannot be trained, TypeError for a field that there is not.
     """
-    training, source = base.training, base.training.data
+    other = replace(base.training, **training)
+    source = other.data
     changed = replace(
-        training,
-        recipe=with_changes(training.recipe, **recipe),
-        build=partial(training.build, **build) if build else training.build,
+        other,
+        recipe=with_changes(other.recipe, **recipe),
+        build=partial(other.build, **build) if build else other.build,
         data=replace(source, arguments={**source.arguments, **data}),
     )
     fields = {"family": "improvement", "label": f"{name}-{base.label}", "reference": {}}

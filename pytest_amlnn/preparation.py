@@ -23,7 +23,7 @@ from pytest_amlnn.nets import build_net, described, explained, try_training
 from pytest_amlnn.operations import size_of
 from pytest_amlnn.recipe import Recipe
 from pytest_amlnn.result import Run, stop_reason
-from pytest_amlnn.state import State, average_of, optimizer_of
+from pytest_amlnn.state import State, average_of, freeze, optimizer_of
 from pytest_amlnn.steps import (
     EVALUATION_BATCH,
     Feed,
@@ -174,6 +174,7 @@ def fresh_state(
     build = partial(training.build, task.outputs(splits), **start)
     net = task.network(build_net(build, seed_of(seed), inputs), inputs.device)
     with explained("making the optimizer, and the copies that it averages"):
+        freeze(net, recipe)
         return State(
             net=net,
             optimizer=optimizer_of(net, recipe),

@@ -127,6 +127,9 @@ class Recipe:
     resolution."""
     freeze_norms: bool = False
     """Keep the statistics of batch norms as they are before the first step."""
+    trained: Literal["all", "last_stage", "head"] = "all"
+    """Which layers are trained, in timm's order of stages: the others stay as they are, with
+    the statistics of their norms."""
     normalise: Literal["train", "window"] = "window"
     """Centre series by the training mean, or each window by its own."""
     transforms: Transforms = Transforms()

@@ -49,16 +49,48 @@ class State:
 # optimizer and average
 
 
+TRAINED_STAGES = {"last_stage": 2, "head": 1}
+"""So many of the last groups of parameters are trained: the head is one."""
+
+
+def freeze(net: nn.Module, recipe: Recipe) -> None:
+    """Have no gradients computed for layers that the recipe does not train.
+
+    Raises ValueError for a net that timm cannot tell the stages of.
+    """
+    if recipe.trained == "all":
+        return
+    from timm.models import group_parameters
+
+    refuse_without_layers(net, f"trained is {recipe.trained}")
+    stages = group_parameters(net, net.group_matcher(coarse=True))  # type: ignore[operator]
+    parameters = dict(net.named_parameters())
+    for stage in sorted(stages)[: -TRAINED_STAGES[recipe.trained]]:
+        for name in stages[stage]:
+            if name in parameters:  # and no buffer
+                parameters[name].requires_grad_(False)
+
+
+def refuse_without_layers(net: nn.Module, asked: str) -> None:
+    """Raise ValueError for a net whose layers timm cannot tell apart."""
+    if not hasattr(net, "group_matcher"):
+        raise ValueError(
+            f"recipe: {asked}, but {type(net).__name__} does not tell its layers apart: it"
+            " needs timm's group_matcher"
+        )
+
+
 def optimizer_of(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Return the recipe's optimizer; weight decay leaves biases and norms alone."""
-    weights = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
+    trained = [p for p in net.parameters() if p.requires_grad]
+    weights = [p for p in trained if p.ndim > 1]
+    others = [p for p in trained if p.ndim <= 1]
     groups = [
         {"params": weights, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     if not recipe.weight_decay:  # every group costs calls
-        groups = [{"params": [*net.parameters()], "weight_decay": 0.0}]
+        groups = [{"params": trained, "weight_decay": 0.0}]
     if recipe.layer_decay < 1:
         groups = groups_by_layer(net, recipe)
     real = all(p.is_floating_point() for p in net.parameters())  # no complex one is fused
@@ -81,11 +113,7 @@ def groups_by_layer(net: nn.Module, recipe: Recipe) -> Any:
     """
     from timm.optim import param_groups_layer_decay  # type: ignore[attr-defined]
 
-    if not hasattr(net, "group_matcher"):
-        raise ValueError(
-            f"recipe: layer_decay is {recipe.layer_decay}, but {type(net).__name__} does"
-            " not tell its layers apart: it needs timm's group_matcher"
-        )
+    refuse_without_layers(net, f"layer_decay is {recipe.layer_decay}")
     return param_groups_layer_decay(
         net, weight_decay=recipe.weight_decay, layer_decay=recipe.layer_decay
     )

@@ -169,8 +169,9 @@ def train_epoch(
     """Take a step for each batch, with all runs at once; return what each one learned."""
     for run in runs:
         run.net.train()
-        for norm in norms_of(run.net) if recipe.freeze_norms else ():
-            norm.eval()
+        for norm in norms_of(run.net):
+            if recipe.freeze_norms or is_frozen(norm):
+                norm.eval()
     going = runs
     for step in range(runs[0].count):
         inputs, targets = zip(*(next(run.batches) for run in going), strict=True)
@@ -202,6 +203,12 @@ def tell(progress: Progress, runs: Sequence[Steps], step: int) -> None:
 def norms_of(net: nn.Module) -> list[Any]:
     """Return the net's batch norms."""
     return [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+
+def is_frozen(layer: nn.Module) -> bool:
+    """Return whether a layer has weights and none of them is trained."""
+    weights = [*layer.parameters()]
+    return bool(weights) and not any(weight.requires_grad for weight in weights)
 
 
 def forward_many(nets: Sequence[Forward], inputs: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -105,6 +105,7 @@ def package_of(tmp_path, monkeypatch) -> Callable[..., ModuleType]:
         ({"clip_norm": -1}, "clip_norm is -1, needs above 0, or None"),
         ({"clip_norm": float("inf")}, "clip_norm is inf, needs above 0, or None, a finite"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"trained": "last"}, "trained is 'last', needs all or last_stage or head"),
         (
             {"epochs": 10**5000},
             "epochs is one int, needs 1 or more, a whole number",
@@ -203,6 +204,7 @@ POSSIBLE = {
     "layer_decay": st.floats(0, 1, exclude_min=True),
     "clip_norm": st.none() | st.floats(0, 1e300, exclude_min=True),
     "precision": st.sampled_from(["float32", "bfloat16"]),
+    "trained": st.sampled_from(["all", "last_stage", "head"]),
     "resolution": st.integers(SIDE, SIDE),
     "mean": st.tuples(*[st.floats(0, 1)] * 3),
     "deviation": st.tuples(*[st.floats(1e-6, 1e300)] * 3),

@@ -10,13 +10,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from small_cases import cut, linear, pictures_net, small_case, squares, trained
 from sweeps import lasting, rounds
 from torch import nn
 
-from pytest_amlnn import Case, Recipe, Source, checkpoint, result, state, store
+from pytest_amlnn import Case, Recipe, Source, checkpoint, result, state, steps, store
 from pytest_amlnn.checkpoint import DamagedCheckpoint
 
 
@@ -339,9 +340,32 @@ def test_weight_decay_spares_biases():
 
 
 def test_layers_that_cannot_be_told_apart_are_refused():
-    """A rate for each layer is asked for in vain where a net has no order of layers."""
+    """A rate for each layer, or frozen ones, are asked for in vain where a net has no order
+    of layers."""
     with pytest.raises(ValueError, match=r"layer_decay is 0\.5.*needs timm's group_matcher"):
         state.optimizer_of(linear(3), Recipe(epochs=1, learning_rate=0.1, layer_decay=0.5))
+    with pytest.raises(ValueError, match=r"trained is head.*needs timm's group_matcher"):
+        state.freeze(linear(3), Recipe(epochs=1, learning_rate=0.1, trained="head"))
+
+
+@pytest.mark.parametrize(
+    ("trained", "stages"),
+    [("head", {"head", "norm"}), ("last_stage", {"head", "norm", "stages.3"})],
+)
+def test_layers_that_are_not_trained_stay_as_they_are(trained, stages):
+    """The optimizer has the last stages alone, and the others' norms keep their statistics."""
+    net = timm.create_model("resnetv2_18", num_classes=3)
+    recipe = Recipe(epochs=1, learning_rate=0.1, weight_decay=0.1, trained=trained)
+    state.freeze(net, recipe)
+    groups = state.optimizer_of(net, recipe).param_groups
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    names = [name for name, p in net.named_parameters() if id(p) in held]
+    frozen = {name for name, layer in net.named_modules() if steps.is_frozen(layer)}
+
+    assert {name for name in stages if any(n.startswith(name) for n in names)} == stages
+    assert all(name.startswith((*stages,)) for name in names)
+    assert "stages.2.blocks.1.norm2" in frozen
+    assert "norm" not in frozen
 
 
 def test_average_follows_the_weights():
