@@ -13,7 +13,8 @@ from typing import Any
 
 from amlnn_datasets import tiny_imagenet
 from amlnn_models import birnn, deep_rnn, efficientnet_lite, gru, lstm, resnetv2
-from pytest_amlnn import Case, Search, variant_of
+from amlnn_models.pictures import id_prefix
+from pytest_amlnn import Case, Search, Source, variant_of
 from pytest_amlnn.recipe import with_changes
 
 EPOCHS = "Train for more epochs."
@@ -40,7 +41,7 @@ class Change:
     data: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of what opens the data."""
     listing: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the case."""
+    """Fields of the case, as how many seeds it has."""
     search: Search | None = None
 
 
@@ -78,6 +79,14 @@ TUNED = (
     Change(name="averaging", recipe={"averaging": 0.98}),
     Change(name="pixels_64", recipe={"resolution": 64}),
 )
+QUICK = (
+    LONGER[0],
+    Change(name="flips_and_shifts", advice=AUGMENTATION, recipe={"flip": True, "shift": 4}),
+    *AUGMENTED[2:],
+    *REGULARISED[:2],
+    RATES[0],
+)
+"""Of a base without augmentation that is trained in seconds."""
 THAWED = (
     Change(
         name="last_stage",
@@ -105,7 +114,7 @@ RECURRENT = (
         listing={"seeds_at_once": False},
     ),
     Change(name="units_100", build={"units": 100}),
-    Change(name="window_x2", data={"window": 100}),
+    Change(name="window_100", data={"window": 100}),
     Change(name="no_clipping", recipe={"clip_norm": None}),
     Change(name="normalise_train", recipe={"normalise": "train"}),
     Change(name="torch_weights", build={"orthogonal": False}),
@@ -114,8 +123,11 @@ RECURRENT = (
 
 # cases
 
+SEEDS = {"rnn": {"repeats": 10}, "cnn": {}}
+"""Series take seconds, and two nets differ by little there."""
 
-def improved(base: Case, change: Change, **listing: Any) -> Case:
+
+def improved(base: Case, change: Change) -> Case:
     """Return the case that changes a base."""
     before = base.training.recipe
     scaled = {
@@ -134,7 +146,7 @@ def improved(base: Case, change: Change, **listing: Any) -> Case:
         data=change.data,
         advice=change.advice,
         search=change.search,
-        **{"flops": flops, **change.listing, **listing},
+        **{"flops": flops, **SEEDS[base.family], **change.listing},
     )
 
 
@@ -143,68 +155,83 @@ def named(cases: list[Case], profile: str, label: str) -> Case:
     return next(case for case in cases if (case.profile, case.label) == (profile, label))
 
 
-def few_pictures(case: Case, *, variant: str = "", **recipe: Any) -> Case:
-    """Return a case on 2,000 real pictures of all 200 classes, trained for a minute or so."""
-    training, size = case.training, 2000
+def base_on(
+    case: Case,
+    *,
+    size: str,
+    start: str = "",
+    variant: str = "",
+    data: Source | None = None,
+    **recipe: Any,
+) -> Case:
+    """Return a base like a case, trained in another way, or on other data; `size` is as ids
+    show it."""
+    training = case.training
     changed = with_changes(training.recipe, **recipe)
-    resolution = changed.transforms.resolution
+    resolution, source = changed.transforms.resolution, data or training.data
+    start, prefix = start or training.start, id_prefix(source.name)
     return replace(
         case,
         training=replace(
             training,
             recipe=changed,
             build=partial(training.build, resolution=resolution),
-            data=tiny_imagenet.source(size=size, classes=200, validation=5),
+            data=source,
+            start=start,
         ),
-        size=size,
-        label="-".join(filter(None, [training.model, training.start, "2k", variant])),
+        size=int(source.arguments["size"]),
+        label="-".join(filter(None, [training.model, start, f"{prefix}{size}", variant])),
         variant=variant,
+        repeats=3,
         flops=case.flops * (resolution / training.recipe.transforms.resolution) ** 2,
         reference={},
     )
 
 
+FROZEN: dict[str, Any] = {"trained": "head", "learning_rate": 0.003, "layer_decay": 1.0}
 PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "crop": 1.0, "averaging": 0.0}
 """What is left out of the recipes of `lab`, to be added one by one."""
-RESNET = few_pictures(
+FEW = tiny_imagenet.source(size=2000, classes=200, validation=5)
+RESNET = base_on(
     named(resnetv2.CASES, "lab", "resnetv2_18-random-10k"),
+    size="2k",
+    data=FEW,
     **PLAIN,
     epochs=12,
     batch_size=32,
     learning_rate=0.05,
     resolution=64,
 )
-EFFICIENTNET = few_pictures(
+LITE = partial(
+    base_on,
     named(efficientnet_lite.CASES, "lab", "efficientnet_lite0-imagenet-10k"),
+    size="2k",
+    data=FEW,
     **PLAIN,
     epochs=4,
     batch_size=32,
     resolution=96,
 )
-FROZEN = few_pictures(
-    named(efficientnet_lite.CASES, "lab", "efficientnet_lite0-imagenet-10k"),
-    **PLAIN,
-    variant="frozen",
-    epochs=4,
-    batch_size=32,
-    resolution=96,
-    trained="head",
-    learning_rate=0.003,
-    layer_decay=1.0,
-)
 
 
-def cases() -> Iterator[Case]:
-    """Yield all improvements."""
-    for base, changes in ((RESNET, FRESH), (EFFICIENTNET, TUNED), (FROZEN, THAWED)):
-        for change in changes:
-            yield improved(base, change)
+def bases() -> Iterator[tuple[Case, tuple[Change, ...]]]:
+    """Yield each base with its changes."""
+    yield RESNET, FRESH
+    yield LITE(), TUNED
+    yield LITE(variant="frozen", **FROZEN), THAWED
+    for prefix in ("shapes-", ""):
+        size = f"{prefix}600"
+        yield named(resnetv2.CASES, "quick", f"resnetv2_18-random-{size}"), QUICK
+        lite = named(efficientnet_lite.CASES, "quick", f"efficientnet_lite0-random-{size}")
+        frozen = base_on(lite, size="600", start="imagenet", variant="frozen", **FROZEN)
+        yield frozen, THAWED
     for family in (lstm, gru, birnn, deep_rnn):
-        for base in family.CASES:
-            usual = not base.variant and base.label.count("-") == 1
-            if base.profile == "lab" and base.size <= 3000 and usual:
-                for change in RECURRENT:
-                    yield improved(base, change, repeats=10)
+        for points in (1000, 3000):
+            yield (
+                named(family.CASES, "lab", f"{family.CASES[0].training.model}-{points}"),
+                RECURRENT,
+            )
+    yield named(lstm.CASES, "quick", "lstm-1000"), RECURRENT
 
 
-CASES = [*cases()]
+CASES = [improved(base, change) for base, changes in bases() for change in changes]

@@ -16,7 +16,6 @@ from pytest_amlnn.further_seeds import (
     base_of,
     train_until_decided,
     train_until_told_apart,
-    unfinished,
 )
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.planning import add_to_plan
@@ -35,6 +34,10 @@ TRAINED = pytest.StashKey[bool]()
 """Of an item: whether `train` has its result."""
 BROKEN = pytest.StashKey[str]()
 """Of an item: the limits that its result did not keep, in words."""
+
+
+BROKEN_BY_IT = {FINISHED, *BREAKS}
+"""Statuses of runs that a change can have."""
 
 
 class TrainingClock:
@@ -86,16 +89,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         skip_unless_available(item, case)
         item.stash[CALLED] = True
         job = planned_job(item, case, data, weights)
-        base = base_of(job)
-        bases = Result(id=base.id, runs=tuple(compute(item, base))) if base else None
-        if bases and bases.status != FINISHED:
-            raise failure("\n".join([f"{item.name}: its base failed", *bases.troubles]))
         benchmark.group = benchmark.group or case.group
-        result = Result(id=item.name, runs=timed(benchmark, job, compute(item, job)))
-        if base and bases:
-            result = train_until_told_apart(item, job, base, result, bases)
-        else:
-            result = train_until_decided(item, job, result)
+        result = all_runs(item, benchmark, job)
         item.stash[TRAINED] = True
         means = {name: spread.mean for name, spread in result.metrics.items()}
         benchmark.extra_info |= means
@@ -103,8 +98,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         item.user_properties += [(CASE, item.name), *known]  # for --junitxml, too
         if result.status != FINISHED:
             forget_times(benchmark)
-            # a change that breaks the learning is what was to be found out
-            if base is None or any(run.status not in BREAKS for run in unfinished(result)):
+            # that a change breaks the learning is what an improvement may find out
+            if not (case.improvement and {run.status for run in result.runs} <= BROKEN_BY_IT):
                 raise failure("\n".join(result.troubles))
         return result
 
@@ -129,6 +124,18 @@ def planned_job(
     except UserError as error:
         words = f"{item.name}: {error}"
     raise failure(words)  # out here, where pytest shows nothing but the words
+
+
+def all_runs(item: pytest.Item, benchmark: Any, job: Job) -> Result:
+    """Return the result of a job; of an improvement once its base has been trained."""
+    base = base_of(job)
+    bases = Result(id=base.id, runs=tuple(compute(item, base))) if base else None
+    if bases and bases.status != FINISHED:
+        raise failure("\n".join([f"{item.name}: its base failed", *bases.troubles]))
+    result = Result(id=job.id, runs=timed(benchmark, job, compute(item, job)))
+    if base and bases:
+        return train_until_told_apart(item, job, base, result, bases)
+    return train_until_decided(item, job, result)
 
 
 def timed(benchmark: Any, job: Job, computed: Iterator[Run]) -> tuple[Run, ...]:

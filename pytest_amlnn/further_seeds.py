@@ -11,7 +11,7 @@ from pytest_amlnn.computing import compute
 from pytest_amlnn.data import Source
 from pytest_amlnn.job import Job
 from pytest_amlnn.planning import add_seeds
-from pytest_amlnn.result import FINISHED, Result, Run
+from pytest_amlnn.result import FINISHED, Result
 from pytest_amlnn.session import session_of
 
 
@@ -29,11 +29,6 @@ def base_of(job: Job) -> Job | None:
         data=own.at(place) if isinstance(job.data, Source) else job.data,
         weights=job.weights if base.training.start != "random" else None,
     )
-
-
-def unfinished(result: Result) -> list[Run]:
-    """Return the runs that did not finish."""
-    return [run for run in result.runs if run.status != FINISHED]
 
 
 def train_until_decided(item: pytest.Item, job: Job, result: Result) -> Result:
