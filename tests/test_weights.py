@@ -99,6 +99,18 @@ def test_rows_are_imagenets():
         weights.rows_of(["n01443537", "n99999999"])
 
 
+def test_other_classes_get_a_fresh_head(tmp_path):
+    """Where ImageNet has none of the classes the body starts trained, and the head at random."""
+    saver = whole("resnetv2_18")
+    path = saved(saver.state_dict(), tmp_path, "resnetv2_18", ".pth")
+    place = Weights(path=path, source="file", tag="other")
+    found = [weights.create("resnetv2_18", 2, place, ["disk", "ring"]) for _ in range(2)]
+    bodies = [net.stem.conv.weight for net in (*found, saver)]
+
+    assert all(torch.equal(body, bodies[-1]) for body in bodies)
+    assert not torch.equal(*(net.get_classifier().weight for net in found))
+
+
 def test_wrong_files_are_refused_by_name(tmp_path):
     """A missing tensor, another shape, another net: the first of what differs is named."""
     state = whole("resnetv2_18").state_dict()
