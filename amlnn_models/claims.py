@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from pytest_amlnn.comparison import compare
 from pytest_amlnn.report.certainty import amount, interval_of
 from pytest_amlnn.report.claims import CONTRADICTED, SUPPORTED, UNDECIDED, UNTESTED, Claim
 from pytest_amlnn.report.differences import (
@@ -12,25 +13,33 @@ from pytest_amlnn.report.differences import (
     Difference,
     comparable,
     compared,
+    sign,
+    value,
     with_holm,
 )
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.rules_of_pairs import SETTINGS, confounders
-from pytest_amlnn.report.words import count, listed, points
+from pytest_amlnn.report.words import count, listed, number, points
 
 DEEPER = {"vgg19": "vgg11", "resnetv2_50": "resnetv2_18", "inception_v4": "inception_v3"}
 """Deeper nets, and the shallower one of the same family."""
 RECURRENT = ("lstm", "gru", "birnn", "deep_rnn")
+TRANSFORMER = "transformer"
 
 
 def claims(cases: Sequence[Facts], found: Sequence[Difference]) -> tuple[Claim, ...]:
     """Return the answers to all claims; none where no model of the report was trained."""
-    mine = {*DEEPER, *DEEPER.values(), *RECURRENT}
+    mine = {*DEEPER, *DEEPER.values(), *RECURRENT, TRANSFORMER}
     known = [case for case in cases if comparable(case) and case.model in mine]
     if not known:
         return ()
     among = max((pair.among for pair in found), default=0)
-    return depth_overfits(known, among), future_helps(known, among), data_help(found)
+    return (
+        depth_overfits(known, among),
+        future_helps(known, among),
+        data_help(found),
+        transformers_help(known, among),
+    )
 
 
 def depth_overfits(cases: Sequence[Facts], among: int) -> Claim:
@@ -125,6 +134,57 @@ def data_help(found: Sequence[Difference]) -> Claim:
         " larger size was also trained for more steps"
     )
     return Claim(text=text, verdict=verdict, why=why)
+
+
+def transformers_help(cases: Sequence[Facts], among: int) -> Claim:
+    """Answer whether a Transformer forecasts better than the LSTM, which is as large, and
+    whether more data bring it nearer."""
+    text = "More advanced architectures such as Transformers forecast better."
+    pairs = pairs_of(
+        cases, lambda first, second: (first.model, second.model) == (TRANSFORMER, "lstm")
+    )
+    if not pairs:
+        return Claim(text=text, verdict=UNTESTED, why="no Transformer stands beside an LSTM")
+    pairs.sort(key=lambda pair: size(pair[0]))
+    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
+    won = sum(d.sure and d.better.model == TRANSFORMER for d in judged)
+    lost = sum(d.sure and d.worse.model == TRANSFORMER for d in judged)
+    each = "; ".join(
+        f"{d.better.name} is ahead of {d.worse.name} by {amount(d)} {d.better.metric.name}"
+        f" {interval_of(d) or '(no interval)'}"
+        for d in judged
+    )
+    verdict = UNDECIDED
+    if bool(won) != bool(lost):
+        verdict = SUPPORTED if won else CONTRADICTED
+    why = (
+        f"at {count(len(pairs), 'size')} it is surely better in {won} and surely worse in"
+        f" {lost}: {each}; {gap_over_sizes(pairs)}"
+    )
+    return Claim(text=text, verdict=verdict, why=why)
+
+
+def gap_over_sizes(pairs: Sequence[tuple[Facts, Facts]]) -> str:
+    """Say whether the first of two nets gains on the second from the smallest size to the
+    largest; the same seeds draw the same noise at both, so it is judged seed by seed."""
+    (least, most), seeds = (pairs[0], pairs[-1]), pairs[0][0].result.seeds
+    sides = [side for pair in (least, most) for side in pair]
+    if size(least[0]) == size(most[0]) or any(side.result.seeds != seeds for side in sides):
+        return "whether more data closes the gap was not tested"
+    gaps = [
+        [sign(first) * (value(first, seed) - value(second, seed)) for seed in seeds]
+        for first, second in (most, least)
+    ]
+    found = compare(*gaps, by="difference")
+    spread, sizes = found.spread, f"from {size(least[0]):,} to {size(most[0]):,}"
+    if not found.word or spread.low is None or spread.high is None:
+        return f"whether more data closes the gap {count(len(seeds), 'seed')} do not tell"
+    told = {
+        "better": "more data surely brings it nearer",
+        "worse": "more data surely leaves it further behind",
+    }.get(found.word, "whether more data closes the gap is not distinguishable from chance")
+    change = f"{number(spread.mean)} [{number(spread.low)}, {number(spread.high)}]"
+    return f"{told}: its difference to the LSTM changes by {change} {sizes}"
 
 
 def pairs_of(

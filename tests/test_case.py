@@ -474,6 +474,26 @@ def test_larger_profiles_use_tiny_imagenet_alone(profile):
     assert not [label for label in without if "shapes" in label]
 
 
+OWN = {
+    "random": {"learning_rate", "standardise"},
+    "imagenet": {"learning_rate", "mean", "deviation"},
+}
+"""What a net's recipe in `full` has of its own: what it needs to learn at all."""
+
+
+@pytest.mark.parametrize("start", OWN)
+def test_full_trains_all_nets_alike(start):
+    """In `full` recipes of one start are equal but for learning rate and initialisation, or
+    the normalisation that weights were trained with."""
+    cases, _ = chosen_and_known("cnn", "full")
+    found = [plain_of(c.training.recipe, "") for c in cases if c.training.start == start]
+    flat = [{**recipe.pop("transforms"), **recipe} for recipe in found]
+    values = {name: {json.dumps(recipe[name]) for recipe in flat} for name in flat[0]}
+
+    assert len({c.training.model for c in cases}) == 8
+    assert {name for name, given in values.items() if len(given) > 1} <= OWN[start]
+
+
 def test_series_do_not_depend_on_the_archive():
     """Naming an archive of pictures leaves the forecasts alone."""
     assert labels("rnn", "quick", archive=True) == labels("rnn", "quick", archive=False)

@@ -94,9 +94,45 @@ def test_claim_that_data_help(small, large, expected):
     assert verdicts(*cases)[2] == expected
 
 
+NEAR, FAR = (0.94, 0.95, 0.96), (0.70, 0.71, 0.72)
+
+
+@pytest.mark.parametrize(
+    ("small", "large", "expected", "words"),
+    [
+        (FAR, (0.93, 0.94, 0.95), CONTRADICTED, "more data surely brings it nearer"),
+        (FAR, FAR, CONTRADICTED, "is not distinguishable from chance"),
+        (NEAR, FAR, CONTRADICTED, "more data surely leaves it further behind"),
+        ((0.98, 0.99, 0.999), (0.98, 0.99, 0.999), SUPPORTED, "not distinguishable"),
+        (NEAR, NEAR, UNDECIDED, "not distinguishable"),
+    ],
+)
+def test_claim_that_transformers_help(small, large, expected, words):
+    """The difference to the LSTM is judged at each size, and its change from size to size."""
+    cases = [
+        forecast(f"{model}-{size}", values, model=model, size=size, name="efficiency")
+        for size, reached in ((1000, small), (9000, large))
+        for model, values in (("transformer", reached), ("lstm", (0.94, 0.951, 0.96)))
+    ]
+    claim = claims(cases, drawn(cases))[3]
+
+    assert claim.verdict == expected
+    assert words in claim.why
+
+
+def test_transformer_at_one_size_says_nothing_of_more_data():
+    """Whether more data closes a gap takes two sizes with the same seeds."""
+    cases = [
+        forecast(f"{model}-1000", NEAR, model=model, size=1000, name="efficiency")
+        for model in ("transformer", "lstm")
+    ]
+
+    assert "was not tested" in claims(cases, drawn(cases))[3].why
+
+
 def test_claims_that_a_sweep_does_not_test_are_named():
     """A claim without a pair that tells is not tested; of other models there are no claims."""
-    assert verdicts(facts("vgg11", model="vgg11")) == [UNTESTED] * 3
+    assert verdicts(facts("vgg11", model="vgg11")) == [UNTESTED] * 4
     assert verdicts(facts("other", model="other")) == []
 
 

@@ -100,7 +100,7 @@ def test_rows_are_imagenets():
 
 
 def test_other_classes_get_a_fresh_head(tmp_path):
-    """Where ImageNet has none of the classes the body starts trained, and the head at random."""
+    """Where ImageNet has none of the classes the body is trained, and the head is random."""
     saver = whole("resnetv2_18")
     path = saved(saver.state_dict(), tmp_path, "resnetv2_18", ".pth")
     place = Weights(path=path, source="file", tag="other")
