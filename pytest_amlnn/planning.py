@@ -24,6 +24,7 @@ from pytest_amlnn.identity import case_to_plain
 from pytest_amlnn.options import Options, is_there
 from pytest_amlnn.plain import IdentityError
 from pytest_amlnn.session import Session, end_like_an_interrupt, session_of
+from pytest_amlnn.time_left import announcement
 
 if TYPE_CHECKING:
     from pytest_amlnn.gates.gate import Gate
@@ -56,6 +57,19 @@ def begin(session: pytest.Session) -> None:
         begin_sweep(benchmarks, config)
     except UserError as error:
         raise pytest.UsageError(lines_for_terminal(str(error))) from error
+
+
+def announce(config: pytest.Config) -> None:
+    """Say how long the sweep that was planned will take, where that is long."""
+    session = session_of(config)
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if not session.planned or terminal is None:
+        return
+    options = session.options
+    with suppress(UserError):  # said in the end
+        words = announcement(plans.load(options.out), options.out, options.device)
+        if words:
+            terminal.write_line(words)
 
 
 def begin_sweep(benchmarks: list[pytest.Item], config: pytest.Config) -> None:

@@ -116,6 +116,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     """Write down what is going to be run, so that what is missing later is known."""
     if not workerinput(session.config) and not is_parallel(session.config):
         planning.begin(session)
+        planning.announce(session.config)
     return (yield)
 
 

@@ -76,3 +76,37 @@ def seconds_left(
         return None
     work = sum(under_way) + (cost * pace.seconds / pace.cost if cost else 0.0)
     return max(work / max(at_once, 1), *under_way, 0.0)
+
+
+# before anything is trained
+
+KERNELS_PER_OPERATION = 5.5e-9
+"""Training seconds for an operation of a forward pass, over those of `device.calibrate`: 3e-9
+to 1.2e-8 for the nets of this repository, on series as on pictures (docs/performance.md)."""
+USUAL_KERNEL = 0.006
+"""Seconds of that on two cores."""
+LONG = 1800.0
+"""Seconds of training that are worth an announcement."""
+
+
+def announcement(plan: Mapping[str, Any], out: Path, device: str) -> str:
+    """Say how long a sweep will train on a CPU, at most; nothing where that is not long.
+
+    `device` is as --amlnn-device says. Torch is loaded, and the machine measured, only where
+    the plan is a long one.
+    """
+    nodeids = {case["nodeid"] for case in plan["cases"]}
+    runs = [run for run in planned_runs(plan, nodeids) if not run.is_stored(out)]
+    kernels = KERNELS_PER_OPERATION * sum(run.cost for run in runs)
+    if kernels * USUAL_KERNEL < LONG or device not in ("auto", "cpu"):
+        return ""
+    from pytest_amlnn.device import calibrate, resolve
+
+    if (found := resolve(device)).type != "cpu":
+        return ""
+    hours = kernels * calibrate(found) / 3600
+    amount = f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:,.0f} days"
+    return (
+        f"amlnn: up to {amount} of training on this CPU, for {len(runs)} runs, give or take a"
+        " factor of two; fewer where runs stop early"
+    )

@@ -79,6 +79,7 @@ def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None
     session.crashes = Counter()
     session.planned = {case["id"]: tuple(case["seeds"]) for case in plan["cases"]}
     end_like_an_interrupt(config)
+    planning.announce(config)
     show_workers(config, ids)
     # once more when they are gone: those that are cut off leave heartbeats to the last
     config.add_cleanup(partial(store.tidy, session.options.out))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pytest_amlnn.store import run_file
-from pytest_amlnn.time_left import Pace, clock, planned_runs, seconds_left
+from pytest_amlnn.time_left import Pace, announcement, clock, planned_runs, seconds_left
 
 PLAN = {
     "cases": [
@@ -81,3 +83,25 @@ def test_run_that_is_stored_has_ended(tmp_path):
 def test_durations_are_read_like_a_clock(seconds, text):
     """Minutes and seconds, and hours where there are any."""
     assert clock(seconds) == text
+
+
+def test_long_training_on_a_cpu_is_announced(tmp_path):
+    """What takes hours is said before it begins, for the runs that have not ended."""
+    long = {**PLAN, "costs": {"t.py::test[a]": 1e16, "t.py::test[c]": 1e16}}
+    words = announcement(long, tmp_path, "cpu")
+    file = run_file(tmp_path, "test[a]", 0)
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    assert re.match(
+        r"amlnn: up to [\d,.]+ (hours|days) of training on this CPU, for 3 runs", words
+    )
+    assert "for 2 runs" in announcement(long, tmp_path, "cpu")
+
+
+@pytest.mark.parametrize(("cost", "device"), [(1e9, "cpu"), (1e16, "cuda"), (1e16, "mps")])
+def test_nothing_is_announced_of_what_is_short_or_elsewhere(cost, device, tmp_path):
+    """Minutes need no announcement, and what a GPU takes is not known."""
+    plan = {**PLAN, "costs": dict.fromkeys(PLAN["costs"], cost)}
+
+    assert announcement(plan, tmp_path, device) == ""
