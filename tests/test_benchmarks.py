@@ -48,8 +48,9 @@ def pytest_run(zygote, tmp_path) -> Callable[..., tuple[int, str]]:
         (("-k", "cnn"), 16),
         (("-k", "rnn"), 8),
         (("--amlnn-profile=seed", "-k", "resnetv2_50 and random and 10k"), 1),
-        (("--amlnn-profile=full", "-k", "cnn and random"), 16),
-        (("--amlnn-profile=full", "-k", "cnn and imagenet"), 16),
+        (("--amlnn-profile=lab", "-k", "cnn and random"), 8),
+        (("--amlnn-profile=full", "-k", "cnn and random"), 32),
+        (("--amlnn-profile=full", "-k", "cnn and imagenet"), 32),
         (("--amlnn-profile=full", "-k", "rnn"), 144),
     ],
 )
