@@ -91,12 +91,12 @@ THAWED = (
     Change(
         name="last_stage",
         advice=FINE_TUNING,
-        recipe={"trained": "last_stage", "learning_rate": 0.001},
+        recipe={"trained": "last_stage", "learning_rate": 0.0005},
     ),
     Change(
         name="all_layers",
         advice=FINE_TUNING,
-        recipe={"trained": "all", "learning_rate": 0.0004, "layer_decay": 0.9},
+        recipe={"trained": "all", "learning_rate": 0.0002, "layer_decay": 0.9},
     ),
 )
 """Of a base whose head alone is trained, each at a learning rate that suits it."""
@@ -188,7 +188,7 @@ def base_on(
     )
 
 
-FROZEN: dict[str, Any] = {"trained": "head", "learning_rate": 0.003, "layer_decay": 1.0}
+FROZEN: dict[str, Any] = {"trained": "head", "learning_rate": 0.001, "layer_decay": 1.0}
 PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "crop": 1.0, "averaging": 0.0}
 """What is left out of the recipes of `lab`, to be added one by one."""
 FEW = tiny_imagenet.source(size=2000, classes=200, validation=5)
@@ -212,12 +212,14 @@ LITE = partial(
     batch_size=32,
     resolution=96,
 )
+"""Fine-tuned in all layers, unless it says otherwise."""
+FINE_TUNED = LITE(learning_rate=0.0002)
 
 
 def bases() -> Iterator[tuple[Case, tuple[Change, ...]]]:
     """Yield each base with its changes."""
     yield RESNET, FRESH
-    yield LITE(), TUNED
+    yield FINE_TUNED, TUNED
     yield LITE(variant="frozen", **FROZEN), THAWED
     for prefix in ("shapes-", ""):
         size = f"{prefix}600"
