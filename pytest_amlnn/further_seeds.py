@@ -54,8 +54,9 @@ def train_until_told_apart(
 ) -> Result:
     """Return the result of an improvement with runs of further seeds, as many of its base,
     until it is decided what it is worth; --amlnn-max-repeats says how many there may be."""
+    from pytest_amlnn.effects import Effect
     from pytest_amlnn.gates.gate import looks
-    from pytest_amlnn.improvements import Effect, is_open
+    from pytest_amlnn.improvements import is_open
 
     counts = looks(len(job.seeds), session_of(item.config).options.max_repeats)
     family = len([each for each in item.session.items if is_improvement(each)])

@@ -106,18 +106,28 @@ def identity_of(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any], above: str = "") -> list[str]:
-    """Say what differs between plain data then and now, under names such as `recipe.epochs`.
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what differs between plain data then and now."""
+    return [
+        f"{name} was {shown(was)}, is {shown(new)}"
+        for name, (was, new) in changes(then, now).items()
+    ]
+
+
+def changes(
+    then: Mapping[str, Any], now: Mapping[str, Any], above: str = ""
+) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between plain data then and now, by names such as `recipe.epochs`.
 
     1, 1.0 and True differ, as 0.0 and -0.0 do: a builder can tell them apart.
     """
-    found = []
+    found: dict[str, tuple[Any, Any]] = {}
     for name in sorted({*then, *now}):
         was, new = then.get(name), now.get(name)
         if isinstance(was, Mapping) and isinstance(new, Mapping):
-            found += differences(was, new, f"{above}{name}.")
+            found |= changes(was, new, f"{above}{name}.")
         elif json.dumps(was) != json.dumps(new) or (name in then) != (name in now):
-            found.append(f"{above}{name} was {shown(was)}, is {shown(new)}")
+            found[f"{above}{name}"] = (was, new)
     return found
 
 

@@ -1,22 +1,19 @@
-"""What a change is worth: a case against its base, seed by seed, among all that were tried."""
+"""What a change is worth: whether chance makes its effect, among all that were tried."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
+from pytest_amlnn.effects import Effect
 from pytest_amlnn.gates.bounds import MOST_SEEDS, t_quantile
-from pytest_amlnn.gates.measured import main_metric_of, trace_of
-from pytest_amlnn.metrics import Metric, change_that_matters
-from pytest_amlnn.result import BREAKS, FINISHED, Result, Run
 from pytest_amlnn.statistics import (
     SURE,
+    Prior,
     deviation,
     mean_of,
     moderation,
-    spread_of_ratios,
     two_sided,
 )
 
@@ -24,123 +21,6 @@ IDENTICAL, HELPS, HURTS = "identical", "helps", "hurts"
 OPEN, NOT_COMPARABLE = "not distinguishable", "not comparable"
 ENOUGH = 3
 """Pairs of seeds from which their spread is estimated."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """A case and its base, as far as they were trained."""
-
-    case: Result
-    base: Result
-
-    @property
-    def name(self) -> str:
-        """Of the change."""
-        return str(self.case.case["improvement"]["name"])
-
-    @property
-    def advice(self) -> str:
-        """Which advice it puts to the test; nothing where it is nobody's."""
-        return str(self.case.case["improvement"]["advice"])
-
-    @cached_property
-    def metric(self) -> Metric:
-        """The one that the base is judged by."""
-        return main_metric_of(self.base)
-
-    @cached_property
-    def differences(self) -> tuple[float, ...]:
-        """By how much the case is better than its base, by seed; nothing without values."""
-        sign = -1.0 if self.metric.better == "lower" else 1.0
-        sides = [{run.seed: run.value(self.metric.name) for run in r.runs} for r in self.sides]
-        pairs = [(sides[0].get(seed), sides[1].get(seed)) for seed in self.case.seeds]
-        known = [sign * (a - b) for a, b in pairs if a is not None and b is not None]
-        return tuple(known) if len(known) == len(pairs) else ()
-
-    @property
-    def sides(self) -> tuple[Result, Result]:
-        """The case and its base."""
-        return self.case, self.base
-
-    @property
-    def broken(self) -> tuple[Run, ...]:
-        """Runs of the case that the change kept from learning."""
-        return tuple(run for run in self.case.runs if run.status in BREAKS)
-
-    @property
-    def trouble(self) -> str:
-        """Say why the two cannot be compared; nothing where they can."""
-        for side, name in ((self.base, "its base"), (self.case, "the case")):
-            wrong = [run for run in side.runs if run.status != FINISHED]
-            wrong = [run for run in wrong if side is self.base or run not in self.broken]
-            if wrong:
-                return f"{name}: seed {wrong[0].seed} {wrong[0].status}"
-        lacking = [seed for seed in self.case.seeds if seed not in self.base.seeds]
-        if lacking:
-            return f"its base has no run with seed {lacking[0]}"
-        if not self.differences and not self.broken:
-            return f"not every run has {self.metric.name}"
-        return ""
-
-    @property
-    def is_identical(self) -> bool:
-        """Whether each run has the bits of the base's with the same seed."""
-        theirs = {run.seed: trace_of(run) for run in self.base.runs}
-        return all(
-            (mine.epochs, mine.end) == (theirs[run.seed].epochs, theirs[run.seed].end)
-            for run in self.case.runs
-            if (mine := trace_of(run))
-        )
-
-    @property
-    def group(self) -> tuple[object, ...]:
-        """What effects have in common whose seeds differ about as much."""
-        return (self.metric.name, self.base.training["dataset"], self.base.case["size"])
-
-    @property
-    def matters(self) -> float:
-        """The change that anybody would act on."""
-        values = [run.value(self.metric.name) or 0.0 for run in self.base.runs]
-        return change_that_matters(self.metric, mean_of(values))
-
-    @property
-    def seconds(self) -> float | None:
-        """Training time over that of the base, the geometric mean over the seeds; None where
-        another run shared the machine."""
-        if self.case.contended or self.base.contended:
-            return None
-        theirs = {run.seed: run.value("train_seconds") for run in self.base.runs}
-        pairs = [(run.value("train_seconds"), theirs.get(run.seed)) for run in self.case.runs]
-        return spread_of_ratios([a / b if a and b else None for a, b in pairs]).mean
-
-    @property
-    def operations(self) -> float | None:
-        """Operations of all forward passes in training over those of the base."""
-        ours, theirs = (operations_of(side) for side in self.sides)
-        return ours / theirs if ours and theirs else None
-
-
-def operations_of(result: Result) -> float | None:
-    """Return the operations of a run's forward passes in training, the mean over the runs."""
-    batch = float(result.training["recipe"]["batch_size"])
-    each = [
-        (run.value("flops_per_sample") or 0.0) * batch * sum(e.steps for e in run.epochs)
-        for run in result.runs
-    ]
-    return mean_of(each) if all(each) else None
-
-
-def effects_of(results: Sequence[Result]) -> list[Effect]:
-    """Return the improvements among results whose base was trained, too."""
-    known = {result.id: result for result in results}
-    return [
-        Effect(case=result, base=known[found["base"]])
-        for result in results
-        if (found := result.case.get("improvement")) and found["base"] in known
-    ]
-
-
-# verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,11 +34,12 @@ class Worth:
     """Mean over the seeds, above 0 where the change is better."""
     low: float | None = None
     high: float | None = None
-    """Bounds of it, at the level that it has in its family."""
+    """Bounds of it, at the level that it has in its family: 0 is between them unless it helps
+    or hurts. None where it is not told from chance."""
     chance: float | None = None
     """Of a difference so large either way, if there were none."""
     adjusted: float | None = None
-    """The same, for all that were tried (Holm)."""
+    """The same, for all that were tried (Holm), and all times that they may be judged."""
     needs_seeds: int | None = None
     """So many would decide, if they went on as these do; of one that is open."""
     why: str = ""
@@ -171,71 +52,98 @@ class Worth:
             return False
         return max(-self.low, self.high) < self.effect.matters
 
+    @property
+    def is_open(self) -> bool:
+        """Whether more seeds may tell what it is worth."""
+        return self.verdict == OPEN and not self.small
 
-def judge(
-    effects: Sequence[Effect], *, family: int | None = None, looks: int = 1
-) -> list[Worth]:
+
+def judge(effects: Sequence[Effect], *, family: int | None = None) -> list[Worth]:
     """Judge effects together, by Holm's steps: of `family` that were planned.
 
-    Each may be judged up to `looks` times, as it gets more seeds. The variance between seeds is
-    moderated by that of the other effects on the same data: three seeds alone say little of it
-    (Smyth 2004, doi:10.2202/1544-6115.1027).
+    The variance between seeds is moderated by that of the other effects on the same data: three
+    seeds alone say little of it. What is told from chance has bounds at the level of its step;
+    the others at that of the first, so that those that are too small to matter share it, too.
     """
-    tested = {i: error_of(effect, effects) for i, effect in enumerate(effects)}
-    known = {i: found for i, found in tested.items() if found is not None}
-    fixed = sum(not e.trouble and e.is_identical for e in effects)
-    among = max((family or len(effects)) - fixed, len(known), 1)
-    chances = {
-        i: min(1.0, looks * two_sided(mean_of(effects[i].differences), error, freedom))
-        for i, (error, freedom) in known.items()
+    priors = priors_of([effect for effect in effects if is_tested(effect)])
+    errors = {
+        i: error_of(effect, priors[effect.group])
+        for i, effect in enumerate(effects)
+        if is_tested(effect)
     }
-    order, worths, largest = sorted(chances, key=lambda i: chances[i]), {}, 0.0
-    for step, i in enumerate(order):
-        largest = max(largest, min(1.0, chances[i] * (among - step)))
-        level = SURE / (among - step) / looks
-        found = bounded(effects[i], *known[i], level)
-        found = replace(found, chance=chances[i], adjusted=largest)
-        worths[i] = with_verdict(found, known[i][0], level)
-    return [
-        worths[i] if i in worths else without_chance(effect) for i, effect in enumerate(effects)
-    ]
+    identical = sum(not effect.trouble and effect.is_identical for effect in effects)
+    among = max((family or len(effects)) - identical, len(errors), 1)
+    chances = {i: two_sided(mean_of(effects[i].differences), *errors[i]) for i in errors}
+    worths, adjusted = [*map(without_chance, effects)], 0.0
+    tried = {i: chance * effects[i].looks for i, chance in chances.items()}
+    for i in sorted(tried, key=lambda i: tried[i]):
+        left, looks = among - sum(t < tried[i] for t in tried.values()), effects[i].looks
+        adjusted = max(adjusted, min(1.0, tried[i] * left))
+        sure = adjusted < SURE
+        level = SURE / (left if sure else among) / looks
+        found = replace(worths[i], chance=chances[i], adjusted=adjusted)
+        worths[i] = with_verdict(found, *errors[i], level, sure=sure)
+    return worths
+
+
+def is_open(effect: Effect, *, family: int, looks: int) -> bool:
+    """Return whether more seeds could decide what an effect is worth."""
+    (worth,) = judge([replace(effect, looks=looks)], family=family)
+    return worth.is_open
+
+
+# without chance
 
 
 def without_chance(effect: Effect) -> Worth:
-    """Return what is said of an effect that is not tested against chance."""
+    """Return what is said of an effect before it is told from chance."""
     if effect.trouble:
         return Worth(effect=effect, verdict=NOT_COMPARABLE, why=effect.trouble)
     if effect.broken:
         first = effect.broken[0]
-        count, all_runs = len(effect.broken), len(effect.case.runs)
-        why = f"{count} of {all_runs} runs {first.status}: seed {first.seed}, {first.reason}"
+        runs = f"{len(effect.broken)} of {len(effect.case.runs)} runs {first.status}"
+        why = f"{runs}: seed {first.seed}, {first.reason}"
         return Worth(effect=effect, verdict=HURTS, why=why)
     if effect.is_identical:
-        return Worth(effect=effect, verdict=IDENTICAL, difference=0.0, low=0.0, high=0.0)
+        why = "the same bits with every seed"
+        return Worth(
+            effect=effect, verdict=IDENTICAL, difference=0.0, low=0.0, high=0.0, why=why
+        )
     return Worth(
         effect=effect,
         verdict=OPEN,
         difference=mean_of(effect.differences),
         needs_seeds=ENOUGH,
-        why=f"{len(effect.differences)} seeds: how much seeds differ is not known",
+        why=f"{in_words(effect)} alone: how much seeds differ is not known",
     )
-
-
-def error_of(effect: Effect, effects: Sequence[Effect]) -> tuple[float, float] | None:
-    """Return the standard error of an effect, and its degrees of freedom; None without one."""
-    if not is_tested(effect):
-        return None
-    alike = [e for e in effects if is_tested(e) and e.group == effect.group]
-    prior = moderation([(variance_of(e), len(e.differences) - 1) for e in alike])
-    count = len(effect.differences)
-    variance, freedom = prior.moderated(variance_of(effect), count - 1)
-    return math.sqrt(variance / count), freedom
 
 
 def is_tested(effect: Effect) -> bool:
     """Return whether chance is what an effect has to be told from."""
     usable = not (effect.trouble or effect.broken or effect.is_identical)
     return usable and len(effect.differences) >= ENOUGH
+
+
+def in_words(effect: Effect) -> str:
+    """Return how many seeds an effect has."""
+    count = len(effect.differences)
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+# with chance
+
+
+def priors_of(effects: Sequence[Effect]) -> dict[tuple[object, ...], Prior]:
+    """Return what the effects of each group tell of how much its seeds differ.
+
+    Those that are equal with every seed tell nothing of it.
+    """
+    found: dict[tuple[object, ...], list[tuple[float, int]]] = {}
+    for effect in effects:
+        mine = found.setdefault(effect.group, [])
+        if len({*effect.differences}) > 1:
+            mine.append((variance_of(effect), len(effect.differences) - 1))
+    return {group: moderation(variances) for group, variances in found.items()}
 
 
 def variance_of(effect: Effect) -> float:
@@ -245,37 +153,40 @@ def variance_of(effect: Effect) -> float:
     return max(deviation(effect.differences), one_example, 1e-12) ** 2
 
 
-def bounded(effect: Effect, error: float, freedom: float, level: float) -> Worth:
-    """Return an effect with its bounds at a level, which both sides share."""
-    mean, half = mean_of(effect.differences), t_quantile(level / 2, freedom) * error
-    return Worth(
-        effect=effect, verdict=OPEN, difference=mean, low=mean - half, high=mean + half
-    )
+def error_of(effect: Effect, prior: Prior) -> tuple[float, float]:
+    """Return the standard error of an effect, and its degrees of freedom."""
+    count = len(effect.differences)
+    variance, freedom = prior.moderated(variance_of(effect), count - 1)
+    return math.sqrt(variance / count), freedom
 
 
-def with_verdict(worth: Worth, error: float, level: float) -> Worth:
-    """Return it with its verdict, and if that is open the seeds that would decide."""
-    away, count = worth.difference or 0.0, len(worth.effect.differences)
-    said = f"paired by {count} seeds"
-    if worth.adjusted is not None and worth.adjusted < SURE:
-        return replace(worth, verdict=HELPS if away > 0 else HURTS, why=said)
-    if worth.small:
-        return replace(worth, why=f"{said}: too small to matter either way")
-    needs = seeds_needed(worth, error * math.sqrt(count), level)
-    return replace(worth, needs_seeds=needs, why=said)
+def with_verdict(
+    worth: Worth, error: float, freedom: float, level: float, *, sure: bool
+) -> Worth:
+    """Return it with bounds and verdict, and if that is open the seeds that would decide."""
+    away, half = worth.difference or 0.0, t_quantile(level / 2, freedom) * error
+    found = replace(worth, low=away - half, high=away + half, needs_seeds=None)
+    said = f"paired by {in_words(worth.effect)}"
+    if sure:
+        less = "; less than matters" if found.small else ""
+        return replace(found, verdict=HELPS if away > 0 else HURTS, why=said + less)
+    if worth.effect.is_at_chance:
+        why = (
+            "at chance with every seed: no run is better than guessing, and each of its base is"
+        )
+        return replace(worth, verdict=HURTS, needs_seeds=None, why=why)
+    if found.small:
+        return replace(found, why=f"{said}: too small to matter either way")
+    needs = seeds_needed(found, error, freedom, level)
+    return replace(found, needs_seeds=needs, why=said)
 
 
-def seeds_needed(worth: Worth, sd: float, level: float) -> int | None:
+def seeds_needed(worth: Worth, error: float, freedom: float, level: float) -> int | None:
     """Return how many seeds would decide, if they went on as these do; None if none would."""
-    away = abs(worth.difference or 0.0)
-    for count in range(len(worth.effect.differences) + 1, MOST_SEEDS + 1):
-        half = t_quantile(level / 2, count - 1) * sd / math.sqrt(count)
+    away, seeds = abs(worth.difference or 0.0), len(worth.effect.differences)
+    for count in range(seeds + 1, MOST_SEEDS + 1):
+        half = t_quantile(level / 2, freedom + count - seeds) * error
+        half *= math.sqrt(seeds / count)
         if away > half or away + half < worth.effect.matters:
             return count
     return None
-
-
-def is_open(effect: Effect, *, family: int, looks: int) -> bool:
-    """Return whether more seeds could decide what an effect is worth."""
-    (worth,) = judge([effect], family=family, looks=looks)
-    return worth.verdict == OPEN and not worth.small

@@ -210,6 +210,12 @@ class Result:
         training: Mapping[str, Any] = self.case["training"]
         return training
 
+    @property
+    def improvement(self) -> Mapping[str, Any] | None:
+        """What the case changes of its base, as plain data; None where it has none."""
+        found: Mapping[str, Any] | None = self.case.get("improvement")
+        return found
+
     @cached_property
     def known(self) -> dict[str, Metric]:
         """Every metric that the case can have, by name."""

@@ -71,6 +71,16 @@ def planned_seeds(plan: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
+def looks_of_improvements(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Return the improvements of a plan that are to run, and how often each may be judged."""
+    first, most = planned_seeds(plan), plan["options"].get("max_repeats")
+    return {
+        case["id"]: len(looks(first[case["id"]], most))
+        for case in plan["cases"]
+        if case.get("base") and not case["skip"]
+    }
+
+
 def gate_of_options(options: Options) -> Gate:
     """Return what results are held against; raises UserError for what cannot be used."""
     if options.gate == "off":

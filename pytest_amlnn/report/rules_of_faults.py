@@ -12,10 +12,8 @@ from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.sentences import Sentence, sentence
 from pytest_amlnn.report.words import count, known, number, percent
 from pytest_amlnn.result import FINISHED
-from pytest_amlnn.statistics import chance_of_so_many
+from pytest_amlnn.statistics import UNLIKELY, chance_of_so_many
 
-UNLIKELY = 0.025
-"""Chance of so many right answers by guessing, below which a net does better."""
 CLEAR = 0.05
 """Difference of accuracies that is worth a sentence where chance does not make it."""
 FAR = 4.0
