@@ -19,8 +19,11 @@ def odd_runs(random: Random) -> Iterator[tuple[Run, dict[str, np.ndarray]]]:
     """Give the runs of a few cases, each with its answers."""
     for number in range(random.randint(1, 4)):
         task = random.choice(["classification", "forecast"])
+        base = f"test_small[c{random.randint(0, number)}]" if random.random() < 0.4 else ""
         for seed in range(random.randint(1, 4)):
             run = odd_run(random, f"test_small[c{number}]", seed, task)
+            if base:
+                run.case["improvement"] = {"name": "it", "base": base, "advice": "Try it"}
             yield run, odd_answers(random, task) if random.random() < 0.5 else {}
 
 

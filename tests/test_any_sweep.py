@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from functools import cache
@@ -16,8 +17,14 @@ from small_runs import METRICS, small_run
 
 from pytest_amlnn import Epoch, Run
 from pytest_amlnn.disk import StoreError
+from pytest_amlnn.improvements import Worth
 from pytest_amlnn.records import refuse_unless_run
+from pytest_amlnn.report.drawing import Models, own_style
+from pytest_amlnn.report.figures import effects
 from pytest_amlnn.report.findings import find
+from pytest_amlnn.report.improvements import plain as plain_worth
+from pytest_amlnn.report.improvements import table_of
+from pytest_amlnn.report.text import text_of
 from pytest_amlnn.result import epoch_to_plain, from_plain, gather, to_plain
 
 NO_NUMBER = re.compile(r"(?<![\w-])(nan|None|inf)(?![\w-])")
@@ -65,6 +72,7 @@ CASES = st.fixed_dictionaries(
         "data": st.sampled_from(DATA),
         "recipe": st.sampled_from(RECIPES),
         "level": st.floats(0, 0.9),
+        "improves": st.none() | st.integers(0, 4),
         "runs": st.lists(RUNS, min_size=1, max_size=4),
     }
 )
@@ -90,9 +98,22 @@ def records(number: int, case: dict[str, Any]) -> Iterator[Run]:
         plain["case"]["training"]["recipe"] |= case["recipe"]
         plain["data"] |= case["data"]
         plain["contended"] = case["contended"]
+        if case["improves"] is not None:  # another case, one that there is not, or itself
+            base = f"test_small[{case['improves']}]"
+            plain["case"]["improvement"] = {"name": "it", "base": base, "advice": "Try it"}
         with suppress(StoreError):
             refuse_unless_run(plain, "made up")
             yield from_plain(plain)
+
+
+def words_of(worths: Sequence[Worth]) -> Iterator[str]:
+    """Yield what table and figure show of improvements, once JSON has them."""
+    json.dumps([*map(plain_worth, worths)], allow_nan=False)
+    if table := table_of(worths):
+        yield table.note
+        yield from (text_of(cell) for row in table.rows for cell in row)
+    with own_style():
+        yield from (figure.words for figure in effects.figures(worths, Models(names=("net",))))
 
 
 @given(st.lists(CASES, min_size=1, max_size=4))
@@ -103,6 +124,8 @@ def test_any_sweep_is_explained(cases):
     found = find(gather(runs), {}, Path("nowhere"), missing=0)
     lines = [line for one in found.sentences for line in (one.text, *one.evidence)]
     lines += [*found.answer, *(claim.why for claim in found.claims)]
+    lines += [line for one in found.advice for line in (*one.measured, one.follows)]
+    lines += words_of(found.worths)
 
     assert [line for line in lines if NO_NUMBER.search(line)] == []
     assert [one for one in found.sentences if not one.evidence] == []

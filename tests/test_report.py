@@ -88,6 +88,7 @@ def test_summary_has_the_documented_form(tmp_path):
         "missing": [{"id": "test_small[lost]", "reason": "no run ended with seed 0"}],
         "comparisons": [],
         "claims": [],
+        "improvements": [],
     }
     assert len(plain["answer"]) == 3
     assert plain["explanations"] == []

@@ -14,6 +14,7 @@ from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.gates.gate import baseline_name
 from pytest_amlnn.gates.measured import main_metric_of
 from pytest_amlnn.gates.verdict import Judgement
+from pytest_amlnn.report import improvements
 from pytest_amlnn.report.differences import Difference
 from pytest_amlnn.report.rules_of_pairs import confounders
 from pytest_amlnn.report.sweep import Sweep, read
@@ -59,6 +60,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
         "comparisons": [*comparisons(sweep), *map(difference_of, found.differences)],
         "explanations": [asdict(sentence) for sentence in found.sentences],
         "claims": [asdict(claim) for claim in found.claims],
+        "improvements": [improvements.plain(worth) for worth in found.worths],
         "answer": [*found.answer],
     }
     plain: dict[str, Any] = finite({**measured_of(sweep), **said})

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from pytest_amlnn.gates.verdict import RED, UNDECIDED, Verdict
+from pytest_amlnn.improvements import Worth
 from pytest_amlnn.report.differences import (
     MODELS,
     Difference,
@@ -15,6 +16,7 @@ from pytest_amlnn.report.differences import (
 )
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.words import count, listed, number, value_of
+from pytest_amlnn.report.worth import helped_and_hurt
 from pytest_amlnn.result import FINISHED
 from pytest_amlnn.statistics import SURE
 
@@ -28,14 +30,15 @@ def answer(
     found: Sequence[Difference],
     verdicts: Mapping[str, Verdict],
     missing: int,
+    worths: Sequence[Worth] = (),
 ) -> tuple[str, str, str]:
     """Return what a sweep says in three sentences.
 
     Cases that are `left_out`, with the rule that says why, are compared with none; `missing`
-    cases lack runs.
+    cases lack runs; `worths` are of improvements.
     """
     groups = largest_groups([case for case in cases if case.id not in left_out])
-    sure = certainty(found, verdicts, cases, missing)
+    sure = certainty(found, verdicts, cases, missing, worths)
     return best(cases, groups, found), cost(groups), with_left_out(sure, cases, left_out)
 
 
@@ -137,8 +140,9 @@ def certainty(
     verdicts: Mapping[str, Verdict],
     cases: Sequence[Facts],
     missing: int,
+    worths: Sequence[Worth],
 ) -> str:
-    """Say how sure that is, whether the gate is green, and what is missing."""
+    """Say how sure that is, what changes do, whether the gate is green, what is missing."""
     sure, seeds = sum(pair.sure for pair in found), {len(case.result.runs) for case in cases}
     text = "No differences were judged"
     if found:
@@ -149,7 +153,15 @@ def certainty(
         )
     lacks = "lacks" if missing == 1 else "lack"
     lacking = f", and {count(missing, 'case')} {lacks} runs" if missing else ""
-    return f"{text}; {gate(verdicts, len(cases))}{lacking}."
+    return f"{text}; {changes(worths)}{gate(verdicts, len(cases))}{lacking}."
+
+
+def changes(worths: Sequence[Worth]) -> str:
+    """Say how many improvements help, and how many hurt; nothing where there are none."""
+    if not worths:
+        return ""
+    said = count(len(worths), "improvement")
+    return f"of {said} {helped_and_hurt(worths)}; "
 
 
 def number_of_seeds(seeds: set[int]) -> str:
@@ -168,4 +180,5 @@ def gate(verdicts: Mapping[str, Verdict], cases: int) -> str:
     if not judged:
         return "no case has a limit, so there is no gate"
     open_ = f", {undecided} of them not decided" if undecided else ""
-    return f"the gate is green: {len(judged)} of {count(cases, 'case')} judged{open_}"
+    all_of_them = count(max(cases, len(judged)), "case")  # improvements may have limits, too
+    return f"the gate is green: {len(judged)} of {all_of_them} judged{open_}"

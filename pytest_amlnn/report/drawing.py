@@ -126,6 +126,7 @@ def panels(
     height: float,
     gap: tuple[float, float] = (0.15, 0.4),
     left: float = LEFT,
+    right: float = RIGHT,
     shared: bool = True,
 ) -> tuple[Drawing, list[Axes]]:
     """Return a drawing with panels of a size in inches, a row after the other.
@@ -136,7 +137,7 @@ def panels(
 
     columns = min(columns, count)
     rows = -(-count // columns)
-    across = left + RIGHT + columns * width + (columns - 1) * gap[0]
+    across = left + right + columns * width + (columns - 1) * gap[0]
     up = BOTTOM + TOP + rows * height + (rows - 1) * gap[1]
     drawing = New(figsize=(across, up), dpi=72)
     axes: list[Axes] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from pytest_amlnn.gates.verdict import Verdict
+from pytest_amlnn.improvements import Worth
 from pytest_amlnn.report.differences import Difference
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.rules_of_cases import of_case
@@ -28,17 +29,20 @@ def worthless(said: Mapping[str, Sentence]) -> dict[str, str]:
     return {id: one.rule for id, one in said.items() if one.rule in WORTHLESS}
 
 
-def explain(said: Mapping[str, Sentence], found: Sequence[Difference]) -> tuple[Sentence, ...]:
+def explain(
+    said: Mapping[str, Sentence], found: Sequence[Difference], worths: Sequence[Worth] = ()
+) -> tuple[Sentence, ...]:
     """Return what is to be said of a sweep, the gravest first.
 
-    `said` is what `of_cases` gives, `found` the differences of cases that are not worthless.
+    `said` is what `of_cases` gives, `found` the differences of cases that are not worthless,
+    `worths` what improvements of them are worth.
     What makes a case worthless comes first, then each comparison with what explains it, then
     what single cases show besides.
     """
     told = {*worthless(said)}
     sentences = [one for id, one in said.items() if id in told]
     for pair in found:
-        sentences += of_pair(pair)
+        sentences += of_pair(pair, worths)
         # what a single case shows explains the first difference that it stands in
         ids = (pair.worse.id, pair.better.id)
         mine = [id for id in ids if pair.sure and id in said and id not in told]

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from pytest_amlnn.effects import effects_of
 from pytest_amlnn.gates.verdict import Verdict
+from pytest_amlnn.improvements import Worth, judge
+from pytest_amlnn.report.advice import Advice, advice_of
 from pytest_amlnn.report.answer import answer
 from pytest_amlnn.report.claims import Claim
 from pytest_amlnn.report.differences import Difference, drawn
@@ -33,13 +36,29 @@ class Findings:
     claims: tuple[Claim, ...]
     answer: tuple[str, str, str]
     """What is best on what, what it costs, and how sure that is."""
+    worths: tuple[Worth, ...] = ()
+    """What each improvement is worth; they are none of the cases, but their bases are."""
+    advice: tuple[Advice, ...] = ()
+    """What was advised, and what they say of it."""
 
 
 def find(
-    results: Sequence[Result], verdicts: Mapping[str, Verdict], folder: Path, *, missing: int
+    results: Sequence[Result],
+    verdicts: Mapping[str, Verdict],
+    folder: Path,
+    *,
+    missing: int,
+    lacking: Mapping[str, Sequence[int]] | None = None,
+    looks: Mapping[str, int] | None = None,
 ) -> Findings:
-    """Judge the differences of a sweep's cases, and explain them; `missing` cases lack runs."""
-    cases = facts_of(results, folder)
+    """Judge the differences of a sweep's cases, and explain them; `missing` cases lack runs.
+
+    `lacking` says which seeds a case lacks, `looks` which improvements were planned, and how
+    often each may be judged.
+    """
+    effects = effects_of(results, lacking=lacking, looks=looks)
+    worths = tuple(judge(effects, family=len(looks) if looks else None))
+    cases = facts_of([result for result in results if not result.improvement], folder)
     said = of_cases(cases, verdicts)
     left_out = worthless(said)
     sound = tuple(case for case in cases if case.id not in left_out)
@@ -49,7 +68,9 @@ def find(
         cases=cases,
         sound=sound,
         differences=differences,
-        sentences=explain(said, differences),
+        sentences=explain(said, differences, worths),
         claims=tuple(claim for make in makers for claim in make(sound, differences)),
-        answer=answer(cases, left_out, differences, verdicts, missing),
+        answer=answer(cases, left_out, differences, verdicts, missing, worths),
+        worths=worths,
+        advice=advice_of(worths),
     )

@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.identity import shown
+from pytest_amlnn.improvements import HELPS, HURTS, Worth
 from pytest_amlnn.report.certainty import amount, certainty, interval_of, seeds_of
 from pytest_amlnn.report.differences import ENOUGH, SIZES, STARTS, Difference
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.reasons import COSTS, reasons
 from pytest_amlnn.report.sentences import Sentence, sentence
 from pytest_amlnn.report.words import chance, count, listed, number, percent, value_of
+from pytest_amlnn.report.worth import by, remark, verdict_of
 from pytest_amlnn.statistics import SURE, mean_of
 
 OWN_FIELDS = ("threads", "precision", "precision_cuda", "mean", "deviation")
@@ -37,8 +39,11 @@ MOSTLY = 0.5
 # whether it is a comparison, and a difference
 
 
-def not_alike(found: Difference) -> Sentence | None:
-    """Name the fields of the recipe that two rows differ in: those are compared, too."""
+def not_alike(found: Difference, worths: Sequence[Worth] = ()) -> Sentence | None:
+    """Name the fields of the recipe that two rows differ in: those are compared, too.
+
+    What a change of exactly such fields is worth, of either of the two, is cited.
+    """
     fields = confounders(found)
     if not fields:
         return None
@@ -52,7 +57,42 @@ def not_alike(found: Difference) -> Sentence | None:
     if fields.keys() <= {*SETTINGS}:
         text = f"{both} are compared each with settings of its own ({names})."
     evidence = [f"{name}: {ours} and {theirs}" for name, (ours, theirs) in fields.items()]
-    return sentence(not_alike, [found.better, found.worse], text, *evidence)
+    cited = [
+        (worth, mine)
+        for worth in worths
+        if (mine := measured_fields(worth, found)) and mine <= fields.keys()
+    ]
+    if cited:
+        known = sorted(set[str]().union(*(mine for _, mine in cited)))
+        text += (
+            f" What {listed(known)} {'does' if len(known) == 1 else 'do'} was measured here."
+        )
+    told = [told_of(worth, found) for worth, _ in cited]
+    return sentence(not_alike, [found.better, found.worse], text, *evidence, *told)
+
+
+def measured_fields(worth: Worth, found: Difference) -> set[str]:
+    """Return the fields of the recipe that an improvement changed and nothing else, if it is
+    one of two cases; nothing where it is none of theirs, or changed more."""
+    if worth.effect.base.id not in (found.better.id, found.worse.id):
+        return set()
+    names = [name.split(".") for name in worth.effect.changed]
+    return {name[-1] for name in names} if all(n[0] == "recipe" for n in names) else set()
+
+
+def told_of(worth: Worth, found: Difference) -> str:
+    """Say what a change of one of two cases is worth."""
+    effect = worth.effect
+    base = found.better if effect.base.id == found.better.id else found.worse
+    values = listed(
+        [
+            f"{name.rpartition('.')[2]} from {text_of(was)} to {text_of(now)}"
+            for name, (was, now) in effect.changed.items()
+        ]
+    )
+    verdict, rest = verdict_of(worth), remark(worth)
+    said = by(worth) if verdict in (HELPS, HURTS) else f": {rest}" if rest else ""
+    return f"measured of {base.name}, {values}: {verdict}{said}"
 
 
 def confounders(found: Difference) -> dict[str, tuple[str, str]]:
@@ -220,9 +260,9 @@ def costs_more(found: Difference) -> Sentence | None:
     )
 
 
-def of_pair(found: Difference) -> list[Sentence]:
+def of_pair(found: Difference, worths: Sequence[Worth] = ()) -> list[Sentence]:
     """Return what is to be said of a comparison, confounders first."""
-    said = [not_alike(found), indistinct(found), distinct(found)]
+    said = [not_alike(found, worths), indistinct(found), distinct(found)]
     if found.sure:
         said += [*reasons(found), answers_that_differ(found), costs_more(found)]
     return [*filter(None, said)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_amlnn import plans, store
-from pytest_amlnn.gates.gate import gate_of_plan, judge_all
+from pytest_amlnn.gates.gate import gate_of_plan, judge_all, looks_of_improvements
 from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.report.findings import Findings, find
 from pytest_amlnn.result import FINISHED, Result, gather
@@ -67,7 +67,29 @@ class Sweep:
     @cached_property
     def findings(self) -> Findings:
         """What the cases differ in, and why."""
-        return find(self.results, self.verdicts, self.folder, missing=len(self.missing))
+        return find(
+            self.results,
+            self.verdicts,
+            self.folder,
+            missing=len(self.missing),
+            lacking=self.lacking,
+            looks=looks_of_improvements(self.plan),
+        )
+
+    @property
+    def ordinary(self) -> tuple[Result, ...]:
+        """Results of cases that are no improvements: they are compared with each other."""
+        return tuple(result for result in self.results if not result.improvement)
+
+    @property
+    def without_base(self) -> list[str]:
+        """Improvements that are compared with nothing: their base has no run."""
+        known = {result.id for result in self.results}
+        return [
+            f"{result.id}: its base {found['base']} has no run"
+            for result in self.results
+            if (found := result.improvement) and found["base"] not in known
+        ]
 
     def status(self, result: Result) -> str:
         """Return the worst of the runs' statuses, `missing` where runs are."""

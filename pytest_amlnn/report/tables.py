@@ -9,6 +9,7 @@ from pytest_amlnn.comparison import compare
 from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED
 from pytest_amlnn.metrics import COMMON, Column, Metric, Paired
 from pytest_amlnn.report import details as details_of
+from pytest_amlnn.report import improvements
 from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.values import Cell, Document, Notice, Table, words
 from pytest_amlnn.result import FINISHED, Result
@@ -59,6 +60,7 @@ def document(sweep: Sweep) -> Document:
         ("Records that cannot be read", list(sweep.unreadable)),
         ("Skipped", [f"{case['id']}: {case['reason']}" for case in sweep.skipped]),
         ("Missing", [f"{case['id']}: {case['reason']}" for case in sweep.missing]),
+        ("Compared with nothing", sweep.without_base),
     )
     found, cases = tables(sweep), sweep.findings.cases
     details = (
@@ -75,7 +77,8 @@ def document(sweep: Sweep) -> Document:
         datasets=tuple(dataset(*pair) for pair in facts.get("datasets", {}).items()),
         tables=tuple(found),
         notices=tuple(Notice(title=t, lines=tuple(lines)) for t, lines in notices if lines),
-        notes=tuple(notes(sweep.results, heads)),
+        notes=tuple(notes(sweep.ordinary, heads)),
+        improvements=improvements.table_of(sweep.findings.worths),
         details=tuple(filter(None, details)),
     )
 
@@ -83,7 +86,7 @@ def document(sweep: Sweep) -> Document:
 def tables(sweep: Sweep) -> list[Table]:
     """Return a table for each family, dataset and task, in the order in which they come."""
     kinds: dict[tuple[str, str, str], list[Result]] = {}
-    for result in sweep.results:
+    for result in sweep.ordinary:
         training = result.training
         kind = (result.case["family"], training["dataset"], str(training["task"]))
         kinds.setdefault(kind, []).append(result)

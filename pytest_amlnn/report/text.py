@@ -15,6 +15,8 @@ from tabulate import tabulate
 
 from pytest_amlnn.escapes import for_markdown, for_terminal, line_for_markdown
 from pytest_amlnn.gates.verdict import RED, UNDECIDED
+from pytest_amlnn.report import improvements
+from pytest_amlnn.report.advice import Advice, title_of
 from pytest_amlnn.report.claims import Claim
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.report.sweep import Sweep
@@ -87,6 +89,7 @@ def markdown(sweep: Sweep) -> str:
         (kept, False, False),
     ):
         text = outline(found, line_for_markdown, in_markdown)
+        text += advised(said.advice)
         text += "\n" + in_sentences(sentences, said.claims, evidence=evidence)
         text += "\n".join(map(section_of, found.details if details else ()))
         if len(text) <= LARGEST_COMMENT:
@@ -105,6 +108,14 @@ def section_of(table: Table) -> str:
     line = line_for_markdown
     note = f"\n{line(table.note)}\n" if table.note else ""
     return f"\n## {line(table.title)}\n\n{in_markdown(table)}\n{note}"
+
+
+def advised(found: Sequence[Advice]) -> str:
+    """Return what was advised, and what was measured of it, in Markdown."""
+    line = line_for_markdown
+    parts = [(one.text, one.follows, *one.measured) for one in found]
+    lines = [f"- {line(' '.join(filter(None, part)))}" for part in parts]
+    return f"\n## {title_of(found)}\n\n" + "\n".join(lines) + "\n" if lines else ""
 
 
 def in_sentences(
@@ -143,6 +154,8 @@ def outline(
     parts = ["\n\n".join([f"# {line(found.title)}", *answer])]
     parts += ["\n".join([*machine, *datasets])] if machine or datasets else []
     parts += [f"## {line(table.title)}\n\n{table_text(table)}" for table in found.tables]
+    if changes := found.improvements:
+        parts.append(f"## {changes.title}\n\n{table_text(changes)}\n\n{line(changes.note)}")
     for notice in found.notices:
         lines = "\n".join(f"- {line(text)}" for text in notice.lines)
         parts.append(f"## {notice.title}\n\n{lines}")
@@ -159,14 +172,18 @@ COLOURS: dict[str, dict[str, bool]] = {
     **{status: {"red": True} for status in (*STATUSES[1:], "missing")},
 }
 """Of rows in which such a word stands in a cell of its own."""
+MARKED = {"good": {"green": True}, "bad": {"red": True}, "open": {"yellow": True}}
+"""Of rows that have a verdict so marked."""
 
 
 def terminal(sweep: Sweep, out: Path, width: int, encoding: str = "utf-8") -> list[Section]:
     """Return the comparison as sections for a terminal, the answer, and where the report is."""
     shown = partial(for_terminal, encoding=encoding)
     width = min(width, WIDEST)
+    said = sweep.findings
+    shown_tables = [*tables(sweep), *filter(None, [improvements.table_of(said.worths)])]
     found: list[Section] = [
-        (shown(table.title), coloured(table, width, encoding), {}) for table in tables(sweep)
+        (shown(table.title), coloured(table, width, encoding), {}) for table in shown_tables
     ]
     if sweep.missing:
         lines = [shown(f"{case['id']}: {case['reason']}") for case in sweep.missing]
@@ -174,8 +191,12 @@ def terminal(sweep: Sweep, out: Path, width: int, encoding: str = "utf-8") -> li
         found.append(("missing", uncoloured([*lines, shown(resume)]), {"red": True}))
     for title, lines, marks in gate_sections(sweep):
         found.append((title, uncoloured(map(shown, lines)), marks))
-    answer = [line for text in sweep.findings.answer for line in wrapped(shown(text), width)]
+    answer = [line for text in said.answer for line in wrapped(shown(text), width)]
     found.append(("answer", [(line, {"bold": True}) for line in answer], {}))
+    if said.advice:
+        short = [f"{a.text} {a.follows or ' '.join(a.measured)}" for a in said.advice]
+        lines = [line for text in short for line in wrapped(shown(text), width)]
+        found.append((title_of(said.advice), uncoloured(lines), {}))
     place = shown(f"report: {out / 'report.html'} and report.md")
     found.append(("", uncoloured(["", place]), {}))
     return found
@@ -242,7 +263,8 @@ def narrowed(table: Table, width: int, shown: Callable[[str], str]) -> Table:
 
 def colour(row: Sequence[Cell]) -> dict[str, bool]:
     """Return how a row is marked: by its verdict, or by its status."""
-    return next((COLOURS[cell.words] for cell in row if cell.words in COLOURS), {})
+    marked = next((MARKED[cell.mark] for cell in row if cell.mark), {})
+    return next((COLOURS[cell.words] for cell in row if cell.words in COLOURS), marked)
 
 
 def wrapped(text: str, width: int) -> list[str]:

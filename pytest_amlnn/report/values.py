@@ -22,6 +22,8 @@ class Cell:
     words: str = ""
     order: float | None = None
     """What words are sorted by, where it is a number that they show otherwise."""
+    mark: str = ""
+    """`good`, `bad` or `open`, where words are a verdict that is shown in its colour."""
 
     @property
     def empty(self) -> bool:
@@ -78,5 +80,7 @@ class Document:
     """Those that have lines."""
     notes: tuple[str, ...] = ()
     """Sentences that explain the columns."""
+    improvements: Table | None = None
+    """What changes of cases are worth, where there are any."""
     details: tuple[Table, ...] = ()
     """Further tables: what stands behind the sentences."""

@@ -56,3 +56,8 @@ def either(words: Sequence[str], most: int = 4) -> str:
 def count(number: int, noun: str) -> str:
     """Return so many of something: `1 seed`, `3 seeds`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def verb(word: str, number: int) -> str:
+    """Return a verb for so many, none among them: `1 helps`, `2 help`, `none helps`."""
+    return word if number > 1 else f"{word}s"

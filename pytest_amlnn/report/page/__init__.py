@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_amlnn.escapes import visible
 from pytest_amlnn.gates.verdict import KEPT, RED, UNDECIDED
+from pytest_amlnn.report.advice import title_of
 from pytest_amlnn.report.drawing import Figure, Models, own_style
 from pytest_amlnn.report.facts import Facts
-from pytest_amlnn.report.figures import history, sections
+from pytest_amlnn.report.figures import effects, history, sections
+from pytest_amlnn.report.groups import facts_of
 from pytest_amlnn.report.history import History
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.report.sweep import Sweep
@@ -41,23 +43,29 @@ def html(sweep: Sweep) -> str:
     models = Models(names=tuple(dict.fromkeys(case.model for case in cases)))
     with own_style():
         drawn = sections(cases, models)
-    whole = document(sweep)
+        forests = [*effects.figures(sweep.findings.worths, models)]
+    whole, advice = document(sweep), sweep.findings.advice
+    pictures = [figure for section in drawn for figure in section.figures]
     return rendered(
         "report.html.j2",
-        [figure for section in drawn for figure in section.figures],
+        [*pictures, *forests],
         document=whole,
         models=[{"name": name, "colour": models.colour(name)} for name in models.names],
         tables=[plain_table(table) for table in whole.tables],
         details={table.title: plain_table(table) for table in whole.details},
         paragraphs=paragraphs(sweep.findings.sentences),
         claims=sweep.findings.claims,
+        advice=advice,
+        advice_title=title_of(advice),
+        improvements=plain_table(whole.improvements) if whole.improvements else None,
+        forests=[*enumerate(map(plain_figure, forests), len(pictures))],
         sections=[
             {"title": section.title, "figures": [plain_figure(f) for f in section.figures]}
             for section in drawn
         ],
         wrong=wrong_pictures(sweep),
         environment=environment_rows(sweep),
-        commands=[command_of(case, sweep) for case in cases],
+        commands=[command_of(case, sweep) for case in (*cases, *changed_cases(sweep))],
     )
 
 
@@ -162,6 +170,8 @@ def kind_of(head: str, cell: Cell) -> str:
     """Return how a cell is shown: as a number, as long words, or in the colour of a verdict."""
     if cell.spread is not None:
         return "number"
+    if cell.mark:
+        return cell.mark
     if head == "status":
         return "bad" if cell.words else ""
     if head == "gate":
@@ -230,12 +240,19 @@ def environment_rows(sweep: Sweep) -> list[tuple[str, str]]:
     return [(str(name), str(value)) for name, value in rows]
 
 
+def changed_cases(sweep: Sweep) -> tuple[Facts, ...]:
+    """Return the facts of improvements, which are in no figure or table of cases."""
+    return facts_of([result for result in sweep.results if result.improvement], sweep.folder)
+
+
 def command_of(case: Facts, sweep: Sweep) -> dict[str, str]:
     """Return the command that reproduces a case."""
     options = sweep.plan["options"]
     nodes = {c["id"]: c["nodeid"] for c in sweep.plan["cases"]}
-    seeds = case.result.seeds
-    words = ["pytest", nodes.get(case.id, case.id), f"--amlnn-profile={options['profile']}"]
+    asked = {c["nodeid"] for c in sweep.plan["cases"] if c.get("base")}
+    node, seeds = nodes.get(case.id, case.id), case.result.seeds
+    words = ["pytest", node, f"--amlnn-profile={options['profile']}"]
+    words += ["-m", "improvement"] if node in asked else []  # else it is left out
     repeats = sum(seed == seeds[0] + place for place, seed in enumerate(seeds))
     words += [f"--amlnn-seed={seeds[0]}", f"--amlnn-repeats={repeats}"]
     dataset, places = case.result.training["dataset"], options.get("data")
