@@ -33,13 +33,13 @@ class Outcome:
 
 
 def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outcome:
-    """Return the end of a run: its best weights, tested once."""
+    """Return the end of a run: its best weights, tested once, where there is a test."""
     task, recipe = case.training.task, case.training.recipe
     state, splits, epochs = setup.state, setup.splits, setup.state.epochs
     scored = None
     draw_from(seed_of(setup.run.seed, len(epochs)))  # the same after a cut
     with clock.part("evaluate", state.spent):
-        if epochs and not diverged(epochs):
+        if epochs and not diverged(epochs) and setup.testing:
             state.net.load_state_dict(state.best)
             score = task.score("test", splits, recipe)
             with explained("the test", setup.given):
@@ -61,10 +61,11 @@ def finish(setup: Setup, case: Case, device: torch.device, clock: Clock) -> Outc
         metrics=metrics,
         baselines=setup.baselines,
         parts=state.spent.parts,
-        data={**setup.said, "counts": counts_of(splits)},
+        data={**setup.said, "counts": counts_of(splits)} if setup.testing else setup.said,
     )
     answers = scored.answers if scored else {}
-    return Outcome(run=run, dataset=setup.dataset, answers=answers, names=splits.test.names)
+    names = splits.test.names if setup.testing else ()
+    return Outcome(run=run, dataset=setup.dataset, answers=answers, names=names)
 
 
 def counts_of(splits: Any) -> dict[str, int]:

@@ -47,7 +47,8 @@ class Setup:
     splits: Any
     training: Feed
     validation: Feed
-    testing: Feed
+    testing: Feed | None
+    """None where the test split is not read."""
     state: State
     size: Mapping[str, int | None]
     """Parameters, and operations of an example."""
@@ -81,16 +82,17 @@ def set_up(
     clock: Clock,
     place: Path | None = None,
     weights: Weights | None = None,
+    *,
+    tested: bool = True,
 ) -> Setup:
     """Return a run that is ready for its next epoch: the first, or one after a checkpoint."""
     recipe, task, spent = case.training.recipe, case.training.task, Spent()
     with clock.part("prepare", spent):
         splits = open_data(data, run.seed)
-        task.check(splits, recipe)
-        check_steps(len(splits.train), recipe)
-        feeds = [feed_of(name, splits, task, recipe, device) for name in SPLITS]
-        said, baselines = facts_of_task(splits, task)
-        first = feeds[0].batch(torch.arange(min(2, recipe.batch_size, feeds[0].count)))
+        feeds = feeds_of(splits, task, recipe, device, tested=tested)
+        said, baselines = facts_of_task(splits, task) if tested else ({}, {})
+        training = feeds["train"]
+        first = training.batch(torch.arange(min(2, recipe.batch_size, training.count)))
     with clock.part("build", spent):
         state = fresh_state(case, splits, run.seed, first[0], weights, spent)
         size = size_of(state.net, first[0][:1])
@@ -100,9 +102,9 @@ def set_up(
     setup = Setup(
         run=run,
         splits=splits,
-        training=feeds[0],
-        validation=feeds[1],
-        testing=feeds[2],
+        training=training,
+        validation=feeds["validation"],
+        testing=feeds.get("test"),
         state=state,
         size=size,
         said=said,
@@ -116,9 +118,9 @@ def set_up(
             load(place, state, identity=setup.identity)
     if not state.epochs:
         measure_start(setup, case, clock, weights)
-    if case.cuda_graphs and device.type == "cuda" and feeds[0].count >= recipe.batch_size:
+    if case.cuda_graphs and device.type == "cuda" and training.count >= recipe.batch_size:
         with clock.part("compile", spent), precise(device, recipe):
-            inputs, _ = feeds[0].batch(torch.arange(recipe.batch_size))
+            inputs, _ = training.batch(torch.arange(recipe.batch_size))
             state.forward = capture_training_pass(state.net, inputs)
     return setup
 
@@ -127,6 +129,17 @@ def open_data(data: Data, seed: int) -> Any:
     """Return the splits of a run; all that they draw at random follows from its seed."""
     draw_from(seed_of(seed))
     return data(seed)
+
+
+def feeds_of(
+    splits: Any, task: Task, recipe: Recipe, device: torch.device, *, tested: bool
+) -> dict[str, Feed]:
+    """Return what gives batches of the splits that are read, once they are checked."""
+    if tested:  # it looks at the test split, as facts and baselines do
+        task.check(splits, recipe)
+    check_steps(len(splits.train), recipe)
+    parts = SPLITS if tested else ("train", "validation")
+    return {name: feed_of(name, splits, task, recipe, device) for name in parts}
 
 
 def feed_of(name: str, splits: Any, task: Task, recipe: Recipe, device: torch.device) -> Feed:

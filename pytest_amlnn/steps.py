@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,7 +123,15 @@ class Trained:
 class Steps:
     """The steps of a run's epoch; what they leave stays on the device until it is over."""
 
-    def __init__(self, state: State, feed: Feed, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        state: State,
+        feed: Feed,
+        recipe: Recipe,
+        seed: int,
+        rate_at: Callable[[float], float] | None = None,
+    ) -> None:
+        self.rate_at = rate_at or partial(rate, recipe)
         self.net, self.optimizer, self.average = state.net, state.optimizer, state.average
         self.forward: Forward = state.forward or state.net
         self.parameters = [*self.net.parameters()]
@@ -138,7 +147,7 @@ class Steps:
     ) -> None:
         """Step along the gradients that are there, and note what the batch said."""
         progress = (self.epoch - 1 + (self.losses.filled + 0.5) / self.count) / recipe.epochs
-        set_rate(self.optimizer, rate(recipe, progress))
+        set_rate(self.optimizer, self.rate_at(progress))
         norm = clip(self.parameters, recipe.clip_norm)
         self.optimizer.step()
         if self.average is not None:

@@ -58,16 +58,18 @@ def train(
     progress: Progress,
     places: Sequence[Path] = (),
     weights: Weights | None = None,
+    tested: bool = True,
 ) -> Generator[Outcome, None, None]:
     """Train to early stopping, restore the best weights, test once; yield runs as they end.
 
     `runs` are what `initial_run` gave. Equal trainings, seeds, devices, versions of torch give
     equal numbers, bit for bit, whichever runs are trained at once, and however often the
     training was cut: `places` are the folders of their checkpoints, and each resumes from its
-    newest. Raises DataError for splits that cannot be trained on, StoreError for a checkpoint
-    of another training, SettingError for a process that cannot compute these numbers.
+    newest. Unless `tested`, nothing is read of the test split. Raises DataError for splits that
+    cannot be trained on, StoreError for a checkpoint of another training, SettingError for a
+    process that cannot compute these numbers.
     """
-    outcomes = train_all(case, data, runs, device, progress, places, weights)
+    outcomes = train_all(case, data, runs, device, progress, places, weights, tested)
     with closing(outcomes):
         while True:  # whoever takes the outcomes has the settings of before meanwhile
             with deterministic(device, case.training.recipe.threads):
@@ -85,6 +87,7 @@ def train_all(
     progress: Progress,
     places: Sequence[Path],
     weights: Weights | None,
+    tested: bool,
 ) -> Generator[Outcome, None, None]:
     """Yield what `train` yields, in a process that has the settings of a training."""
     recipe, task = case.training.recipe, case.training.task
@@ -93,7 +96,8 @@ def train_all(
     clock = Clock(device)
     setups = []
     for run, place in zip_longest(runs, places):
-        setups.append(set_up(case, data, run, device, clock, place, weights))
+        setup = set_up(case, data, run, device, clock, place, weights, tested=tested)
+        setups.append(setup)
         refuse_changes(settings_of(recipe.threads))  # before hours are trained in vain
     for group in groups_of(setups, case):
         going = group
