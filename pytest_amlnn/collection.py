@@ -82,11 +82,12 @@ def unavailable(case: Case, item: pytest.Item, session: Session) -> str | None:
 
     The hook is that of the folders above the item, as a conftest.py speaks for what is below.
     """
-    data = case.training.data
+    data, search = case.training.data, case.improvement and case.improvement.search
     try:
         reason = data.at(session.options.data.get(data.name)).unavailable()
     except DataError:  # opening the data says it again, in the test
         reason = None
+    reason = reason or (search.unavailable() if search else None)
     asked = item.ihook.pytest_amlnn_unavailable
     return reason or asked(case=case, options=session.options)
 

@@ -39,6 +39,21 @@ def compute(item: pytest.Item, job: Job) -> Iterator[Run]:
     raise failure(words)  # out here, where pytest shows nothing but the words
 
 
+def with_found(item: pytest.Item, job: Job) -> Job:
+    """Return a job whose recipe has what its improvement searches for, if it does."""
+    if job.case.improvement is None or job.case.improvement.search is None:
+        return job
+    from pytest_amlnn import tuning
+
+    most = session_of(item.config).options.max_repeats or 0
+    reported = range(job.seeds[0], job.seeds[0] + max(len(job.seeds), most))
+    try:
+        return tuning.with_found(job, reported, partial(show, item))
+    except UserError as error:
+        words = f"{job.id}: {error}"
+    raise failure(words)
+
+
 @contextmanager
 def show(item: pytest.Item, job: Job, seeds: Sequence[int]) -> Iterator[Progress]:
     """Show how far the runs with these seeds are, and add what they took to the pace."""

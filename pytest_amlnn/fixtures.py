@@ -9,7 +9,7 @@ import pytest
 
 from pytest_amlnn import store
 from pytest_amlnn.collection import case_of, unavailable
-from pytest_amlnn.computing import compute, failure
+from pytest_amlnn.computing import compute, failure, with_found
 from pytest_amlnn.data import Data, Weights
 from pytest_amlnn.errors import UserError
 from pytest_amlnn.further_seeds import (
@@ -132,6 +132,7 @@ def all_runs(item: pytest.Item, benchmark: Any, job: Job) -> Result:
     bases = Result(id=base.id, runs=tuple(compute(item, base))) if base else None
     if bases and bases.status != FINISHED:
         raise failure("\n".join([f"{item.name}: its base failed", *bases.troubles]))
+    job = with_found(item, job)
     result = Result(id=job.id, runs=timed(benchmark, job, compute(item, job)))
     if base and bases:
         return train_until_told_apart(item, job, base, result, bases)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 LONGEST = 200
 """Characters of a value in a message."""
+NAMED = 6
+"""Differences, one by one, in a refusal."""
 
 # trainings
 
@@ -129,6 +131,13 @@ def changes(
         elif json.dumps(was) != json.dumps(new) or (name in then) != (name in now):
             found[f"{above}{name}"] = (was, new)
     return found
+
+
+def changes_in_words(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say what differs between plain data then and now, and how much more than is named."""
+    found = differences(then, now)
+    more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
+    return "; ".join([*found[:NAMED], *more])
 
 
 def shown(value: Any) -> str:

@@ -237,6 +237,40 @@ class Checkpoint(Struct, forbid_unknown_fields=True):
     start: Scores
 
 
+class Search(Struct, forbid_unknown_fields=True):
+    """How a number of a recipe is found; `search.Search` has the bounds."""
+
+    method: Name
+    low: Number
+    high: Number
+    field: Name
+    trials: Times
+    seed: Seed
+    repeats: Times
+
+
+class Trial(Struct, forbid_unknown_fields=True):
+    """What was tried for it."""
+
+    value: Positive | None
+    loss: Number | None
+    status: Literal[STATUSES]  # type: ignore[valid-type]
+    seeds: Annotated[list[Seed], Meta(min_length=1)]
+    seconds: Positive
+    curve: list[tuple[Positive, Number]]
+
+
+class SearchRecord(Struct, forbid_unknown_fields=True):
+    """searches/<case>.json."""
+
+    schema: int
+    id: Text
+    search: Search
+    identity: dict[str, Any]
+    trials: list[Trial]
+    found: Positive | None
+
+
 class RunRecord(Struct, forbid_unknown_fields=True):
     """runs/<case>/<seed>.json and begun.json; its fields are those of `Run`."""
 

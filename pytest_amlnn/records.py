@@ -27,12 +27,14 @@ from pytest_amlnn.record_forms import (
     Plan,
     RunRecord,
     Scores,
+    SearchRecord,
 )
 from pytest_amlnn.result import FINISHED, SCHEMA, Run
 
 READABLE = (1, 2, SCHEMA)
 MIB = 2**20
-LARGEST_RUN, LARGEST_PLAN, LARGEST_ENVIRONMENT = 8 * MIB, 16 * MIB, 8 * MIB
+LARGEST_RUN = LARGEST_ENVIRONMENT = LARGEST_SEARCH = 8 * MIB
+LARGEST_PLAN = 16 * MIB
 """In bytes. A run of 1,000 epochs has 0.4 MiB, a plan of 20,000 cases 6."""
 DEEPEST = 32
 """Levels of nesting."""
@@ -76,6 +78,13 @@ def read_environment(file: Path) -> dict[str, Any]:
     """Read environment.json; StoreError where it is missing, damaged or something else."""
     plain = read_json(file, LARGEST_ENVIRONMENT)
     refuse_unless(Environment, plain, f"{file} cannot be read")
+    return plain
+
+
+def read_search(file: Path) -> dict[str, Any]:
+    """Read what was tried for a case; StoreError where it is damaged or something else."""
+    plain = read_json(file, LARGEST_SEARCH)
+    refuse_unless(SearchRecord, plain, f"{file} cannot be read")
     return plain
 
 

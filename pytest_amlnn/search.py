@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Literal
 
-from pytest_amlnn.fields import NAME, Bound, check_fields
+from pytest_amlnn.fields import Bound, check_field, check_fields, hints_of
+from pytest_amlnn.recipe import RECIPE_BOUNDS, TRANSFORMS_BOUNDS, Recipe, Transforms, between
+
+FIELDS = tuple(
+    sorted(
+        name
+        for kind in (Recipe, Transforms)
+        for name, hint in hints_of(kind).items()
+        if hint in (float, float | None)
+    )
+)
+"""What can be searched for: numbers of a recipe, or of its transforms, that are no counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +35,13 @@ class Search:
     seed: int = 1000
     """First seed of the trials: those of the runs that are reported are others."""
     repeats: int = 3
-    """Seeds of each trial, whose validation losses are averaged."""
+    """Seeds of each trial, whose validation losses are averaged; or so many range tests."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be searched."""
         check_fields(self, "search", SEARCH_BOUNDS)
+        for name in ("low", "high"):
+            check_field("search", name, getattr(self, name), float, BOUNDS.get(self.field))
         if not self.low < self.high:
             raise ValueError(
                 f"search: low is {self.low}, high {self.high}: nothing lies between"
@@ -35,10 +49,31 @@ class Search:
         if self.method == "range" and self.field != "learning_rate":
             raise ValueError(f"search: a range test finds no {self.field}; use optuna")
 
+    @property
+    def total(self) -> int:
+        """Trials in all: values, or range tests."""
+        return self.trials if self.method == "optuna" else self.repeats
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Those that it trains with."""
+        return tuple(range(self.seed, self.seed + self.repeats))
+
+    def unavailable(self) -> str | None:
+        """Say why it cannot search here, and how to get what it needs; None where it can."""
+        if self.method == "range" or find_spec("optuna") is not None:
+            return None
+        return (
+            f"Optuna, which is to find its {self.field}, is not installed:"
+            ' pip install "pytest-amlnn[tune]"'
+        )
+
+
+BOUNDS = {**RECIPE_BOUNDS, **TRANSFORMS_BOUNDS}
 SEARCH_BOUNDS: dict[str, Bound] = {
-    "low": ("above 0", lambda value: value > 0),
-    "field": NAME,
+    "low": ("above 0", lambda value: value > 0),  # it is searched on a log scale
+    "field": (f"one of {', '.join(FIELDS)}", lambda field: field in FIELDS),
     "seed": ("0 or more", lambda value: value >= 0),
-    **{name: ("1 or more", lambda count: count >= 1) for name in ("trials", "repeats")},
+    "trials": between(1, 1000),
+    "repeats": between(1, 100),
 }

@@ -6,6 +6,7 @@
                                 with what the net said of each test example
     checkpoints/<case key>/<seed>/
                                 a run under way, and the record that is left if it dies
+    searches/<case key>.json    what was tried for a number that is searched (`trials.py`)
     heartbeats/                 how far each worker is (`heartbeats.py`)
 
 Every file is written whole: a reader sees the old one or the new one.
@@ -29,19 +30,18 @@ from pytest_amlnn import disk, result
 from pytest_amlnn.disk import DiskError, below, remove_parts, write
 from pytest_amlnn.disk import StoreError as StoreError
 from pytest_amlnn.escapes import for_json, visible
-from pytest_amlnn.identity import differences
+from pytest_amlnn.identity import changes_in_words
 from pytest_amlnn.result import SCHEMA, Run
 
 if TYPE_CHECKING:
     import numpy as np
 
 ENVIRONMENT, BEGUN = "environment.json", "begun.json"
-LOCKS, HEARTBEATS = ".locks", "heartbeats"
+LOCKS, HEARTBEATS, SEARCHES = ".locks", "heartbeats", "searches"
 RETRIED = ("crashed", "oom")
 """Statuses that the machine is to blame for, not the training."""
 LONGEST_KEY, LONGEST_REASON = 200, 10_000
 """In characters; file systems take names of 255 bytes."""
-NAMED = 6  # differences, one by one, in a refusal
 MOST_RUNS = 100_000  # that are read of a run directory
 
 
@@ -102,9 +102,7 @@ def refuse_unless_same(file: Path, then: Mapping[str, Any], now: Mapping[str, An
     """
     if then["schema"] != now["schema"]:
         raise StoreError(f"{file} {other_schema(then['schema'], file.parent)}")
-    found = differences(as_stored(then), as_stored(now))
-    more = [f"and {len(found) - NAMED} more"] if len(found) > NAMED else []
-    if changed := "; ".join([*found[:NAMED], *more]):
+    if changed := changes_in_words(as_stored(then), as_stored(now)):
         raise StoreError(
             f"{file} is of another training: {changed}. Remove {file.parent} to train the"
             " case afresh, name another --amlnn-out, or resume with all of this as it was"

@@ -20,19 +20,35 @@ import pytest
 from small_cases import CPU, small_case, squares
 from small_runs import DATASETS, ENVIRONMENT, plan_of, small_run, sweep
 
-from pytest_amlnn import Limit, cli, plans, store
+from pytest_amlnn import Limit, Search, cli, plans, store, trials
 from pytest_amlnn.disk import DiskError
 from pytest_amlnn.engines import inline
 from pytest_amlnn.identity import IdentityError
 from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.store import StoreError
+from pytest_amlnn.trials import Searched, Trial
 
 SECONDS = 20.0
 """That one change may take on a busy machine; alone it is a hundredth."""
 CASE = small_case("linear")
 ID = f"test_small[{CASE}]"
 DATA = squares()
+SEARCHED = Searched(
+    id=ID,
+    search=Search(method="range", low=0.001, high=1.0, repeats=1),
+    identity={"model": "linear"},
+    trials=(
+        Trial(
+            value=0.1,
+            loss=0.5,
+            status="finished",
+            seeds=(1000,),
+            seconds=0.1,
+            curve=((0.1, 0.5), (0.2, 0.9)),
+        ),
+    ),
+)
 
 NASTY = (
     *("null", "true", "0", "-1", "0.5", "1e308", "-1e308", "1e999", "NaN", "-Infinity"),
@@ -51,7 +67,8 @@ Way = tuple[str | int, ...]
 
 
 def swept(folder: Path) -> Path:
-    """Write a small sweep: two seeds trained for real, limits, one that began, one skipped."""
+    """Write a small sweep: two seeds trained for real, limits, one that began, one skipped, and
+    a search."""
     folder.mkdir()
     assert len([*inline.compute(job(folder), lambda seeds: Silent())]) == 2
     limit = Limit(case=ID, metric="test_accuracy", at_least=0.5, where="gates.toml:3")
@@ -65,6 +82,7 @@ def swept(folder: Path) -> Path:
     store.save_environment(folder, ENVIRONMENT, DATASETS)
     began = small_run(ID, 2, status="crashed", reason="died", epochs=(), best_epoch=None)
     store.begin(folder, began)
+    trials.save(folder, SEARCHED)
     return folder
 
 
@@ -166,6 +184,7 @@ def resume(folder: Path) -> None:
     store.begin(folder, small_run(ID, 2))
     store.give_up(folder, ID, "it died")
     store.save_environment(folder, ENVIRONMENT, DATASETS)
+    trials.begun(folder, SEARCHED)
     plans.mark_skipped(folder, ID, "no reason")
 
 

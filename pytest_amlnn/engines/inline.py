@@ -23,8 +23,7 @@ def compute(job: Job, show: Show) -> Iterator[Run]:
     Raises StoreError where a stored run or checkpoint is of another recipe, other data or
     another version.
     """
-    at_once = job.case.seeds_at_once and resolve(job.device).type == "cpu"
-    for group in [job.seeds] if at_once else [(seed,) for seed in job.seeds]:
+    for group in groups_of(job):
         with store.locked(job.out, job.id):
             lacking = [seed for seed in group if not is_stored(job, seed)]
             if lacking:
@@ -32,6 +31,12 @@ def compute(job: Job, show: Show) -> Iterator[Run]:
                     train(job, lacking, progress)
             runs = [store.load_run(store.run_file(job.out, job.id, seed)) for seed in group]
         yield from runs
+
+
+def groups_of(job: Job) -> list[tuple[int, ...]]:
+    """Return which seeds are trained at once."""
+    at_once = job.case.seeds_at_once and resolve(job.device).type == "cpu"
+    return [job.seeds] if at_once else [(seed,) for seed in job.seeds]
 
 
 def is_stored(job: Job, seed: int) -> bool:
