@@ -56,8 +56,12 @@ RATES = (
     Change(name="rate_third", advice=RATE, times={"learning_rate": 1 / 3}),
 )
 AUGMENTED = (
-    Change(name="no_augmentation", advice=AUGMENTATION, recipe={"flip": False, "shift": 0}),
-    Change(name="crops", advice=AUGMENTATION, recipe={"crop": 0.4}),
+    Change(name="flips_and_shifts", advice=AUGMENTATION, recipe={"flip": True, "shift": 4}),
+    Change(
+        name="flips_and_crops",
+        advice=AUGMENTATION,
+        recipe={"flip": True, "shift": 4, "crop": 0.4},
+    ),
     Change(name="mixup", advice=AUGMENTATION, recipe={"mixup": 0.2}),
     Change(name="cutmix", advice=AUGMENTATION, recipe={"cutmix": 1.0}),
 )
@@ -79,14 +83,8 @@ TUNED = (
     Change(name="averaging", recipe={"averaging": 0.98}),
     Change(name="pixels_64", recipe={"resolution": 64}),
 )
-QUICK = (
-    LONGER[0],
-    Change(name="flips_and_shifts", advice=AUGMENTATION, recipe={"flip": True, "shift": 4}),
-    *AUGMENTED[2:],
-    *REGULARISED[:2],
-    RATES[0],
-)
-"""Of a base without augmentation that is trained in seconds."""
+QUICK = (LONGER[0], AUGMENTED[0], *AUGMENTED[2:], *REGULARISED[:2], RATES[0])
+"""Of a base that is trained in seconds."""
 THAWED = (
     Change(
         name="last_stage",
@@ -106,6 +104,12 @@ THAWED = (
 RECURRENT = (
     Change(name="epochs_x4", advice=EPOCHS, times={"epochs": 4}),
     *RATES,
+    Change(name="rate_range", advice=RATE, search=Search(method="range", low=1e-5, high=1.0)),
+    Change(
+        name="rate_optuna",
+        advice=RATE,
+        search=Search(method="optuna", low=3e-4, high=0.03, trials=10),
+    ),
     Change(
         name="dropout",
         advice=REGULARISATION,
@@ -123,7 +127,7 @@ RECURRENT = (
 
 # cases
 
-SEEDS = {"rnn": {"repeats": 10}, "cnn": {}}
+SEEDS = {"rnn": {"repeats": 10}, "cnn": {"repeats": 3}}
 """Series take seconds, and two nets differ by little there."""
 
 
@@ -189,7 +193,10 @@ def base_on(
 
 
 FROZEN: dict[str, Any] = {"trained": "head", "learning_rate": 0.001, "layer_decay": 1.0}
-PLAIN: dict[str, Any] = {"label_smoothing": 0.0, "crop": 1.0, "averaging": 0.0}
+PLAIN: dict[str, Any] = {
+    **{"label_smoothing": 0.0, "averaging": 0.0},
+    **{"flip": False, "shift": 0, "crop": 1.0},
+}
 """What is left out of the recipes of `lab`, to be added one by one."""
 FEW = tiny_imagenet.source(size=2000, classes=200, validation=5)
 RESNET = base_on(

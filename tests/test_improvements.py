@@ -178,6 +178,8 @@ def test_each_improvement_changes_something(profile):
     bases = {case.improvement.base.id: case.improvement.base for case in found}
 
     assert found
-    assert all(case.training != case.improvement.base.training for case in found)
+    assert all(
+        bool(c.improvement.search) == (c.training == c.improvement.base.training) for c in found
+    )
     assert all(bases[c.improvement.base.id] == c.improvement.base for c in found)
     assert all(replace(c, improvement=None).profile == profile for c in found)

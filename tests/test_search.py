@@ -26,6 +26,7 @@ from pytest_amlnn.data import Data
 from pytest_amlnn.job import Job
 from pytest_amlnn.progress import Silent
 from pytest_amlnn.range_test import STEPS, chosen_rate, curve_of
+from pytest_amlnn.report.sweep import read
 from pytest_amlnn.trials import SearchError
 
 BENCHMARK = '''
@@ -423,6 +424,19 @@ def test_found_rate_is_that_of_the_variant(run, improvements, capfd):
     assert f"found learning_rate {searched.found:.4g}" in said
     assert "study" not in said
     assert "Trial" not in said
+
+
+def test_summary_has_the_trials_and_a_damaged_search_is_named(improvements):
+    """Other programs find what was tried beside the verdict; what cannot be read is said."""
+    out = improvements.path / "out"
+    assert improvements.runpytest_inprocess("--amlnn-out=out", *ASKED).ret == 0
+    (said,) = json.loads((out / "summary.json").read_text())["improvements"]
+    (file,) = out.glob("searches/*.json")
+    file.write_text("{")
+
+    assert len(said["trials"]) == OPTUNA.trials
+    (damaged,) = read(out).unreadable
+    assert str(file.name) in damaged
 
 
 @pytest.mark.slow

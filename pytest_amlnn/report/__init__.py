@@ -60,7 +60,7 @@ def summary(sweep: Sweep) -> dict[str, Any]:
         "comparisons": [*comparisons(sweep), *map(difference_of, found.differences)],
         "explanations": [asdict(sentence) for sentence in found.sentences],
         "claims": [asdict(claim) for claim in found.claims],
-        "improvements": [improvements.plain(worth) for worth in found.worths],
+        "improvements": [improvements.plain(worth, sweep.searches) for worth in found.worths],
         "answer": [*found.answer],
     }
     plain: dict[str, Any] = finite({**measured_of(sweep), **said})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from pytest_amlnn.improvements import Worth
@@ -99,8 +100,10 @@ def count_of_points(share: float) -> str:
 # summary.json
 
 
-def plain(worth: Worth) -> dict[str, Any]:
-    """Return what a change is worth as plain data."""
+def plain(
+    worth: Worth, searches: Mapping[str, list[dict[str, Any]]] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Return what a change is worth as plain data; `searches` has the trials of cases."""
     effect = worth.effect
     names = ("difference", "low", "high", "chance", "adjusted", "verdict", "small")
     return {
@@ -117,5 +120,5 @@ def plain(worth: Worth) -> dict[str, Any]:
         "why": worth.why,
         "cost": {"train_seconds": effect.seconds, "flops": effect.operations},
         "changed": {field: [*values] for field, values in effect.changed.items()},
-        "trials": None,  # those of a search go here
+        "trials": searches.get(effect.case.id),
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from pytest_amlnn.gates.gate import gate_of_plan, judge_all, looks_of_improvemen
 from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.report.findings import Findings, find
 from pytest_amlnn.result import FINISHED, Result, gather
+from pytest_amlnn.trials import trials_of
 
 MOST_LINES = 100
 """Of what a report says of records that cannot be read."""
@@ -36,6 +37,8 @@ class Sweep:
     """Cases that the baseline has, too."""
     late: tuple[str, ...] = ()
     """Cases that are red now that all have ended, and whose items were not."""
+    searches: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """Trials of the searches, by the ids of the cases that search for a number."""
     unreadable: tuple[str, ...] = ()
     """What is wrong with each record that is left out, with its file."""
 
@@ -106,6 +109,7 @@ def read(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:
         environment = store.load_environment(folder)
     except store.StoreError as error:  # nothing but a line of the report needs it
         environment, unreadable = {}, [*unreadable, str(error)]
+    searches, damaged = read_searches(folder, results)
     gate = gate_of_plan(plan, folder)
     return Sweep(
         folder=folder,
@@ -116,8 +120,25 @@ def read(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:
         verdicts=judge_all(results, gate),
         compared=tuple(gate.baseline),
         lacking=plans.lacking(plan, {result.id: result.seeds for result in results}),
-        unreadable=shortened(unreadable),
+        searches=searches,
+        unreadable=shortened([*unreadable, *damaged]),
     )
+
+
+def read_searches(
+    folder: Path, results: Iterable[Result]
+) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """Return the trials of cases that search for a number, and what is wrong with others."""
+    found, wrong = {}, []
+    for result in results:
+        improvement = result.case.get("improvement")
+        if not improvement or not improvement.get("search"):
+            continue
+        try:
+            found[result.id] = trials_of(folder, result.id) or []
+        except store.StoreError as error:
+            wrong.append(str(error))
+    return found, wrong
 
 
 def shortened(lines: list[str]) -> tuple[str, ...]:
