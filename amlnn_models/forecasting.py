@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 
 from torch import nn
 
@@ -36,28 +37,32 @@ QUICK = Recipe(
 )
 SEED = replace(QUICK, epochs=10, learning_rate=0.005, batch_size=32)
 LAB = replace(SEED, epochs=60, patience=8, averaging=0.99)
-"""For each cell with a learning rate that suits it."""
+"""For each net with a learning rate that suits it."""
 
 
 def series_cases(
     model: str,
-    build: Callable[[int], nn.Module],
+    build: Callable[..., nn.Module],
     *,
     flops_per_point: float,
     lab: Recipe,
-    original: Mapping[int, float],
+    quick: Recipe = QUICK,
+    seed: Recipe = SEED,
+    recurrent: bool = True,
+    original: Mapping[int, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases.
 
     `flops_per_point` are roughly the operations of a forward pass by point of a window, `lab`
     is the recipe of that profile and of `full`, `original` holds the original report's loss by
-    points.
+    points. A `recurrent` net reads windows of any length; another one is built for its own,
+    by `build(outputs, window=50)`.
 
     That loss is in min-max-scaled units of another series: it stands beside ours for
     the record and cannot be compared.
     """
 
-    recipes = {"quick": QUICK, "seed": SEED, "lab": lab, "full": lab}
+    recipes = {"quick": quick, "seed": seed, "lab": lab, "full": lab}
 
     def case(
         profile: str, preset: str, points: int, recipe: Recipe, *, variant: str = ""
@@ -70,10 +75,11 @@ def series_cases(
             window=WINDOWS[profile],
         )
         named = [] if preset == DEFAULT_PRESET else [preset]
-        loss = {"scaled_loss": original[points]} if points in original else {}
+        builder = build if recurrent else partial(build, window=WINDOWS[profile])
+        loss = {"scaled_loss": original[points]} if original and points in original else {}
         return Case(
             training=Training(
-                model=model, build=build, recipe=recipe, task=FORECAST, data=data
+                model=model, build=builder, recipe=recipe, task=FORECAST, data=data
             ),
             family="rnn",
             size=points,
@@ -81,8 +87,8 @@ def series_cases(
             profile=profile,
             variant=variant,
             flops=flops_per_point * WINDOWS[profile],
-            seeds_at_once=True,
-            cuda_graphs=True,
+            seeds_at_once=recurrent,
+            cuda_graphs=recurrent,
             reference=loss if preset == DEFAULT_PRESET else {},
         )
 

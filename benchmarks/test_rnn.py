@@ -1,4 +1,4 @@
-"""Recurrent nets on synthetic series: each forecasts as well as its limits say."""
+"""Nets on synthetic series: each forecasts as well as its limits say."""
 
 import pytest
 

@@ -77,7 +77,7 @@ def with_recipe(case: Case, **fields: Any) -> Case:
     """Return the case with fields of its recipe, or of its transforms, set anew."""
     training = case.training
     recipe, build = with_changes(training.recipe, **fields), training.build
-    if isinstance(build, partial):
+    if isinstance(build, partial) and "resolution" in build.keywords:
         build = partial(build, resolution=recipe.transforms.resolution)
     return replace(case, training=replace(training, recipe=recipe, build=build))
 

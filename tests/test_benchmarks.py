@@ -46,12 +46,12 @@ def pytest_run(zygote, tmp_path) -> Callable[..., tuple[int, str]]:
     ("arguments", "count"),
     [
         (("-k", "cnn"), 16),
-        (("-k", "rnn"), 8),
+        (("-k", "rnn"), 16),
         (("--amlnn-profile=seed", "-k", "resnetv2_50 and random and 10k"), 1),
         (("--amlnn-profile=lab", "-k", "cnn and random"), 8),
         (("--amlnn-profile=full", "-k", "cnn and random"), 32),
         (("--amlnn-profile=full", "-k", "cnn and imagenet"), 32),
-        (("--amlnn-profile=full", "-k", "rnn"), 144),
+        (("--amlnn-profile=full", "-k", "rnn"), 288),
     ],
 )
 def test_families_and_cases_are_selected_by_name(pytest_run, arguments, count):

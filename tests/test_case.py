@@ -41,6 +41,7 @@ LEAST = Recipe(epochs=1, learning_rate=0.1)
 MODELS = {
     "vgg11", "vgg19", "resnetv2_18", "resnetv2_50", "inception_v3", "inception_v4",
     "efficientnet_lite0", "efficientnet_lite2", "lstm", "gru", "birnn", "deep_rnn",
+    "transformer", "tcn", "nlinear", "dlinear",
 }  # fmt: skip
 
 
@@ -447,6 +448,7 @@ def test_repr_of_a_case_names_it():
         ("rnn", "quick", False, "lstm-3000"),
         ("rnn", "seed", False, "lstm-1000"),
         ("rnn", "lab", False, "lstm-9000"),
+        ("rnn", "lab", False, "transformer-9000"),
         ("rnn", "full", False, "lstm-27000"),
         ("rnn", "full", False, "lstm-nike-1000"),
         ("rnn", "full", False, "lstm-3000-steps"),

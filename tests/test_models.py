@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import combinations
 
 import pytest
 import timm
@@ -311,3 +312,106 @@ def test_recurrent_weights_keep_the_length_of_a_state(model):
 
     assert all(map(torch.equal, drawn[0], drawn[1]))
     assert not any(map(torch.equal, drawn[0], drawn[2]))
+
+
+SERIES = {
+    (case.profile, case.training.model): case
+    for case in discover(amlnn_models)
+    if case.family == "rnn" and not case.variant
+}
+
+
+def forecaster(profile: str, model: str) -> tuple[nn.Module, Tensor]:
+    """Return a fresh net of a profile, and random windows such as it reads."""
+    training = SERIES[profile, model].training
+    inputs, _ = one_batch(training)
+    return training.build(1), inputs
+
+
+@pytest.mark.parametrize("profile", ["quick", "seed", "lab", "full"])
+@pytest.mark.parametrize("model", ["transformer", "tcn"])
+def test_forecaster_is_about_as_large_as_the_lstm(model, profile):
+    """It has as many weights as 50 LSTM cells within a fifth, whatever the window."""
+    own, reference = (
+        sum(p.numel() for p in forecaster(profile, name)[0].parameters())
+        for name in (model, "lstm")
+    )
+
+    assert own == pytest.approx(reference, rel=0.2)
+
+
+def test_layers_of_the_transformer_start_with_weights_of_their_own():
+    """No layer is a copy of another one."""
+    net, _ = forecaster("lab", "transformer")
+    drawn = [p for p in net.layers.parameters() if p.ndim > 1]
+    pairs = [(a, b) for a, b in combinations(drawn, 2) if a.shape == b.shape]
+
+    assert len(pairs) >= 4
+    assert not any(torch.equal(a, b) for a, b in pairs)
+
+
+def test_every_point_attends_to_every_other():
+    """In the transformer a point's channels follow from earlier and from later points."""
+    net, windows = forecaster("lab", "transformer")
+    points = net.embedding(windows).detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(net.layers(points)[:, 7].sum(), points)
+
+    assert (gradient.abs().sum((0, 2)) > 0).all()
+
+
+def test_dropout_of_the_transformer_is_an_argument():
+    """Left out it draws nothing in training; given, two passes differ."""
+    build = SERIES["lab", "transformer"].training.build
+    _, windows = forecaster("lab", "transformer")
+    fixed, dropping = build(1).train(), build(1, dropout=0.1).train()
+
+    assert torch.equal(fixed(windows), fixed(windows))
+    assert not torch.equal(dropping(windows), dropping(windows))
+
+
+@pytest.mark.parametrize("profile", ["quick", "lab"])
+def test_convolutions_are_causal_and_see_the_whole_window(profile):
+    """No point's channels follow from a later point; a forecast follows from every point."""
+    net, windows = forecaster(profile, "tcn")
+    windows.requires_grad_()
+    window, middle = windows.shape[1], windows.shape[1] // 2
+
+    def reached(outputs: Tensor) -> list[int]:
+        (gradient,) = torch.autograd.grad(outputs.sum(), windows)
+        return gradient.abs().sum((0, 2)).nonzero().flatten().tolist()
+
+    assert reached(net.blocks(windows.mT)[..., middle]) == [*range(middle + 1)]
+    assert reached(net(windows)) == [*range(window)]
+
+
+def test_nlinear_follows_the_level_of_a_window():
+    """A constant that is added to a window is added to its forecast."""
+    net, windows = forecaster("lab", "nlinear")
+
+    torch.testing.assert_close(net(windows + 3), net(windows) + 3)
+
+
+@pytest.mark.parametrize("model", ["nlinear", "dlinear"])
+def test_linear_forecaster_is_a_linear_map_of_the_window(model):
+    """It is the sum of the points, each with a fixed weight, and a constant."""
+    net, windows = forecaster("lab", model)
+    window = windows.shape[1]
+    with torch.no_grad():
+        constant = net(torch.zeros(1, window, 1))
+        weights = net(torch.eye(window)[..., None]) - constant
+        expected = windows[..., 0] @ weights + constant
+        found = net(windows)
+
+    torch.testing.assert_close(found, expected)
+
+
+def test_dlinear_maps_the_moving_average_of_25_points():
+    """Its trend is the mean of 25 points around each, the window's ends repeated."""
+    net, windows = forecaster("lab", "dlinear")
+    nn.init.zeros_(net.remainder.weight)
+    nn.init.zeros_(net.remainder.bias)
+    ends = windows[:, :1, 0], windows[:, -1:, 0]
+    repeated = torch.cat([ends[0].expand(-1, 12), windows[..., 0], ends[1].expand(-1, 12)], 1)
+    trend = repeated.unfold(1, 25, 1).mean(2)
+
+    torch.testing.assert_close(net(windows), net.trend(trend))
