@@ -12,7 +12,18 @@ from functools import partial
 from typing import Any
 
 from amlnn_datasets import tiny_imagenet
-from amlnn_models import birnn, deep_rnn, efficientnet_lite, gru, lstm, resnetv2
+from amlnn_models import (
+    birnn,
+    deep_rnn,
+    dlinear,
+    efficientnet_lite,
+    gru,
+    lstm,
+    nlinear,
+    resnetv2,
+    tcn,
+    transformer,
+)
 from amlnn_models.pictures import id_prefix
 from pytest_amlnn import Case, Search, Source, variant_of
 from pytest_amlnn.recipe import with_changes
@@ -154,6 +165,24 @@ def improved(base: Case, change: Change) -> Case:
     )
 
 
+def replaced(base: Case, other: Case) -> Case:
+    """Return the case that trains another model on the data of a base, with its own recipe."""
+    return variant_of(
+        base,
+        other.training.model,
+        training={
+            "model": other.training.model,
+            "build": other.training.build,
+            "recipe": other.training.recipe,
+        },
+        advice=ARCHITECTURE,
+        flops=other.flops,
+        seeds_at_once=other.seeds_at_once,
+        cuda_graphs=other.cuda_graphs,
+        **SEEDS[base.family],
+    )
+
+
 def named(cases: list[Case], profile: str, label: str) -> Case:
     """Return the case of a profile that bears a label."""
     return next(case for case in cases if (case.profile, case.label) == (profile, label))
@@ -243,4 +272,17 @@ def bases() -> Iterator[tuple[Case, tuple[Change, ...]]]:
     yield named(lstm.CASES, "quick", "lstm-1000"), RECURRENT
 
 
-CASES = [improved(base, change) for base, changes in bases() for change in changes]
+def architectures() -> Iterator[Case]:
+    """Yield other models in the place of the LSTM."""
+    for profile, sizes in (("quick", (1000,)), ("lab", (1000, 3000))):
+        for points in sizes:
+            base = named(lstm.CASES, profile, f"lstm-{points}")
+            for family in (transformer, tcn, nlinear, dlinear):
+                model = family.CASES[0].training.model
+                yield replaced(base, named(family.CASES, profile, f"{model}-{points}"))
+
+
+CASES = [
+    *(improved(base, change) for base, changes in bases() for change in changes),
+    *architectures(),
+]
