@@ -41,7 +41,9 @@ CASES = series_cases(
     dlinear,
     recurrent=False,
     flops_per_point=4,
-    quick=replace(QUICK, learning_rate=0.05),
-    seed=replace(SEED, learning_rate=0.01),
-    lab=replace(LAB, learning_rate=0.003),
+    quick=replace(QUICK, optimizer="adamw", weight_decay=1.0, learning_rate=0.02),
+    seed=replace(SEED, optimizer="adamw", weight_decay=3.0, learning_rate=0.01),
+    lab=replace(LAB, optimizer="adamw", weight_decay=3.0, learning_rate=0.003),
+    # so much decay costs a sixth or more on `ar` and `regime` (docs/recipes.md#series)
+    full=replace(LAB, optimizer="adamw", weight_decay=0.3, learning_rate=0.003),
 )

@@ -48,21 +48,22 @@ def series_cases(
     lab: Recipe,
     quick: Recipe = QUICK,
     seed: Recipe = SEED,
+    full: Recipe | None = None,
     recurrent: bool = True,
     original: Mapping[int, float] | None = None,
 ) -> list[Case]:
     """Return a model's cases.
 
     `flops_per_point` are roughly the operations of a forward pass by point of a window, `lab`
-    is the recipe of that profile and of `full`, `original` holds the original report's loss by
-    points. A `recurrent` net reads windows of any length; another one is built for its own,
-    by `build(outputs, window=50)`.
+    is the recipe of that profile and, where `full` is not given, of that one, `original` holds
+    the original report's loss by points. A `recurrent` net reads windows of any length; another
+    one is built for its own, by `build(outputs, window=50)`.
 
     That loss is in min-max-scaled units of another series: it stands beside ours for
     the record and cannot be compared.
     """
 
-    recipes = {"quick": quick, "seed": seed, "lab": lab, "full": lab}
+    recipes = {"quick": quick, "seed": seed, "lab": lab, "full": full or lab}
 
     def case(
         profile: str, preset: str, points: int, recipe: Recipe, *, variant: str = ""
@@ -98,10 +99,10 @@ def series_cases(
                 yield case(profile, DEFAULT_PRESET, points, recipes[profile])
         for points in SIZES["full"]:
             # as many steps at every size as an epoch budget takes on 3,000 points
-            epochs = max(1, round(lab.epochs * 3000 / points))
-            same_steps = replace(lab, epochs=epochs)
+            epochs = max(1, round(recipes["full"].epochs * 3000 / points))
+            same_steps = replace(recipes["full"], epochs=epochs)
             yield case("full", DEFAULT_PRESET, points, same_steps, variant="steps")
             for preset in sorted(set(series.PRESETS) - {DEFAULT_PRESET}):
-                yield case("full", preset, points, lab)
+                yield case("full", preset, points, recipes["full"])
 
     return list(cases())
