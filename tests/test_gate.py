@@ -104,7 +104,7 @@ HEAD = '# no test_accuracy\n[quick."test[a]"]\n'
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("[nightly]\n", 1, "'nightly' is no profile; use quick or seed or full"),
+        ("[nightly]\n", 1, "'nightly' is no profile; use quick or seed or lab or full"),
         ("# nightly\n[nightly]\n", 2, "'nightly' is no profile"),
         ('# test[a]\n[quick]\n"test[a]" = 0.5', 3, "needs a table such as"),
         (f"{HEAD}test_accuracy = 0.5", 3, "needs a table such as"),

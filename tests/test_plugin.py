@@ -282,7 +282,10 @@ def test_run_that_diverges_fails_and_is_named(run, benchmarks):
         ),
         (("--amlnn-out=test_small.py",), "*--amlnn-out *test_small.py cannot be written to*"),
         (("--amlnn-device=cuda:99",), "*--amlnn-device cuda:99: torch sees*"),
-        (("-o", "amlnn_profile=huge"), "*--amlnn-profile huge: needs quick or seed or full*"),
+        (
+            ("-o", "amlnn_profile=huge"),
+            "*--amlnn-profile huge: needs quick or seed or lab or full*",
+        ),
     ],
 )
 @pytest.mark.parametrize(
