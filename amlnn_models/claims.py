@@ -48,7 +48,7 @@ def depth_overfits(cases: Sequence[Facts], among: int) -> Claim:
     pairs = pairs_of(cases, lambda first, second: DEEPER.get(first.model) == second.model)
     if not pairs:
         return Claim(text=text, verdict=UNTESTED, why="no net stands beside a deeper one")
-    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
+    judged = judged_among(pairs, among)
     alike = [not unlike(found) for found in judged]
     deeper = [deep for deep, _ in pairs]
     better = sum(
@@ -59,15 +59,12 @@ def depth_overfits(cases: Sequence[Facts], among: int) -> Claim:
         found.sure and same and found.worse is deep and (deep.gap or 0) > (shallow.gap or 0)
         for found, same, (deep, shallow) in zip(judged, alike, pairs, strict=True)
     )
-    verdict = UNDECIDED
-    if bool(worse) != bool(better):
-        verdict = SUPPORTED if worse else CONTRADICTED
     summed = (
         f"of {count(sum(alike), 'pair')} trained alike the deeper net is surely better in"
         f" {better}, and surely worse with a larger gap in {worse}"
     )
     told = [told_of_depth(*each) for each in zip(judged, pairs, strict=True)]
-    return Claim(text=text, verdict=verdict, why="; ".join([summed, *told]))
+    return Claim(text=text, verdict=decided(worse, better), why="; ".join([summed, *told]))
 
 
 def unlike(found: Difference) -> list[str]:
@@ -96,7 +93,7 @@ def future_helps(cases: Sequence[Facts], among: int) -> Claim:
     if not pairs:
         why = "no bidirectional net stands beside another"
         return Claim(text=text, verdict=UNTESTED, why=why)
-    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
+    judged = judged_among(pairs, among)
     won = sum(d.sure and d.better.model == "birnn" for d in judged)
     lost = sum(d.sure and d.worse.model == "birnn" for d in judged)
     each = "; ".join(
@@ -120,9 +117,6 @@ def data_help(found: Sequence[Difference]) -> Claim:
         return Claim(text=text, verdict=UNTESTED, why="no net was trained on two sizes")
     helped = sum(pair.sure and pair.better.size > pair.worse.size for pair in sizes)
     hurt = sum(pair.sure and pair.better.size < pair.worse.size for pair in sizes)
-    verdict = UNDECIDED
-    if bool(helped) != bool(hurt):
-        verdict = SUPPORTED if helped else CONTRADICTED
     longer = sum(
         (max(pair.better, pair.worse, key=size).steps or 0)
         > (min(pair.better, pair.worse, key=size).steps or 0)
@@ -133,7 +127,7 @@ def data_help(found: Sequence[Difference]) -> Claim:
         f" surely hurt, and {len(sizes) - helped - hurt} may be chance; in {longer} of them the"
         " larger size was also trained for more steps"
     )
-    return Claim(text=text, verdict=verdict, why=why)
+    return Claim(text=text, verdict=decided(helped, hurt), why=why)
 
 
 def transformers_help(cases: Sequence[Facts], among: int) -> Claim:
@@ -146,7 +140,7 @@ def transformers_help(cases: Sequence[Facts], among: int) -> Claim:
     if not pairs:
         return Claim(text=text, verdict=UNTESTED, why="no Transformer stands beside an LSTM")
     pairs.sort(key=lambda pair: size(pair[0]))
-    judged = with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
+    judged = judged_among(pairs, among)
     won = sum(d.sure and d.better.model == TRANSFORMER for d in judged)
     lost = sum(d.sure and d.worse.model == TRANSFORMER for d in judged)
     each = "; ".join(
@@ -154,14 +148,11 @@ def transformers_help(cases: Sequence[Facts], among: int) -> Claim:
         f" {interval_of(d) or '(no interval)'}"
         for d in judged
     )
-    verdict = UNDECIDED
-    if bool(won) != bool(lost):
-        verdict = SUPPORTED if won else CONTRADICTED
     why = (
         f"at {count(len(pairs), 'size')} it is surely better in {won} and surely worse in"
         f" {lost}: {each}; {gap_over_sizes(pairs)}"
     )
-    return Claim(text=text, verdict=verdict, why=why)
+    return Claim(text=text, verdict=decided(won, lost), why=why)
 
 
 def gap_over_sizes(pairs: Sequence[tuple[Facts, Facts]]) -> str:
@@ -185,6 +176,18 @@ def gap_over_sizes(pairs: Sequence[tuple[Facts, Facts]]) -> str:
     }.get(found.word, "whether more data closes the gap is not distinguishable from chance")
     change = f"{number(spread.mean)} [{number(spread.low)}, {number(spread.high)}]"
     return f"{told}: its difference to the LSTM changes by {change} {sizes}"
+
+
+def judged_among(pairs: Sequence[tuple[Facts, Facts]], among: int) -> list[Difference]:
+    """Compare pairs of cases, as some of so many comparisons."""
+    return with_holm([compared(MODELS, *pair) for pair in pairs], max(among - len(pairs), 0))
+
+
+def decided(supporting: int, contradicting: int) -> str:
+    """Return the verdict that so many sure differences either way give."""
+    if bool(supporting) == bool(contradicting):
+        return UNDECIDED
+    return SUPPORTED if supporting else CONTRADICTED
 
 
 def pairs_of(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 from amlnn_datasets import tiny_imagenet
@@ -81,13 +82,12 @@ REGULARISED = (
     Change(name="smoothing", advice=REGULARISATION, recipe={"label_smoothing": 0.1}),
     Change(name="weight_decay_x10", advice=REGULARISATION, times={"weight_decay": 10}),
 )
-LOOKS_LINEAR = Change(name="looks_linear", build={"linear": True})
 PICTURES = (*LONGER, *AUGMENTED, *REGULARISED, *RATES)
 FRESH = (
     *PICTURES,
     Change(name="averaging", recipe={"averaging": 0.99}),
     Change(name="pixels_96", recipe={"resolution": 96}),
-    LOOKS_LINEAR,
+    Change(name="looks_linear", build={"linear": True}),
 )
 TUNED = (
     *PICTURES,
@@ -152,7 +152,7 @@ def improved(base: Case, change: Change) -> Case:
     build, flops = dict(change.build), base.flops
     if resolution := change.recipe.get("resolution"):
         build["resolution"] = resolution
-        flops *= (resolution / before.transforms.resolution) ** 2
+        flops = flops_at(base, resolution)
     return variant_of(
         base,
         change.name,
@@ -163,6 +163,11 @@ def improved(base: Case, change: Change) -> Case:
         search=change.search,
         **{"flops": flops, "repeats": SEEDS[base.family], **change.listing},
     )
+
+
+def flops_at(case: Case, resolution: int) -> float:
+    """Return the operations of a case on pictures of another resolution."""
+    return case.flops * (resolution / case.training.recipe.transforms.resolution) ** 2
 
 
 def replaced(base: Case, other: Case) -> Case:
@@ -186,6 +191,11 @@ def replaced(base: Case, other: Case) -> Case:
 def named(cases: list[Case], profile: str, label: str) -> Case:
     """Return the case of a profile that bears a label."""
     return next(case for case in cases if (case.profile, case.label) == (profile, label))
+
+
+def forecaster(family: ModuleType, profile: str, points: int) -> Case:
+    """Return the case of a model's file on so many points of the usual series."""
+    return named(family.CASES, profile, f"{family.CASES[0].training.model}-{points}")
 
 
 def base_on(
@@ -216,7 +226,7 @@ def base_on(
         label="-".join(filter(None, [training.model, start, f"{prefix}{size}", variant])),
         variant=variant,
         repeats=3,
-        flops=case.flops * (resolution / training.recipe.transforms.resolution) ** 2,
+        flops=flops_at(case, resolution),
         reference={},
     )
 
@@ -265,21 +275,17 @@ def bases() -> Iterator[tuple[Case, tuple[Change, ...]]]:
         yield frozen, THAWED
     for family in (lstm, gru, birnn, deep_rnn):
         for points in (1000, 3000):
-            yield (
-                named(family.CASES, "lab", f"{family.CASES[0].training.model}-{points}"),
-                RECURRENT,
-            )
-    yield named(lstm.CASES, "quick", "lstm-1000"), RECURRENT
+            yield forecaster(family, "lab", points), RECURRENT
+    yield forecaster(lstm, "quick", 1000), RECURRENT
 
 
 def architectures() -> Iterator[Case]:
     """Yield other models in the place of the LSTM."""
     for profile, sizes in (("quick", (1000,)), ("lab", (1000, 3000))):
         for points in sizes:
-            base = named(lstm.CASES, profile, f"lstm-{points}")
+            base = forecaster(lstm, profile, points)
             for family in (transformer, tcn, nlinear, dlinear):
-                model = family.CASES[0].training.model
-                yield replaced(base, named(family.CASES, profile, f"{model}-{points}"))
+                yield replaced(base, forecaster(family, profile, points))
 
 
 CASES = [

@@ -194,8 +194,8 @@ def variant_of(
 
     `training` holds fields of `Training`, as another model with its builder, `recipe` those of
     the recipe or its transforms, `build` and `data` arguments of the builder and of what opens
-    the data, `listing` fields of `Case`. Raises ValueError for what
-    cannot be trained, TypeError for a field that there is not.
+    the data, `listing` fields of `Case`. Raises ValueError for what cannot be trained,
+    TypeError for a field that there is not.
     """
     other = replace(base.training, **training)
     source = other.data

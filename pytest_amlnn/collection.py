@@ -71,9 +71,12 @@ def leave_out_improvements(items: list[pytest.Item], config: pytest.Config) -> N
     """Deselect the improvements, unless `-m` speaks of them: they train much besides."""
     if IMPROVEMENT in (config.option.markexpr or ""):
         return
-    left_out = [item for item in items if (case := case_of(item)) and case.improvement]
+    kept, left_out = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        case = case_of(item)
+        (left_out if case and case.improvement else kept).append(item)
     if left_out:
-        items[:] = [item for item in items if item not in left_out]
+        items[:] = kept
         config.hook.pytest_deselected(items=left_out)
 
 

@@ -19,7 +19,7 @@ from pytest_amlnn.further_seeds import (
 )
 from pytest_amlnn.job import Job, job_of
 from pytest_amlnn.planning import add_to_plan
-from pytest_amlnn.result import BREAKS, FINISHED, Result, Run
+from pytest_amlnn.result import FINISHED, Result, Run
 from pytest_amlnn.session import CASE, VERDICT, session_of
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ TRAINED = pytest.StashKey[bool]()
 """Of an item: whether `train` has its result."""
 BROKEN = pytest.StashKey[str]()
 """Of an item: the limits that its result did not keep, in words."""
-
-
-BROKEN_BY_IT = {FINISHED, *BREAKS}
-"""Statuses of runs that a change can have."""
 
 
 class TrainingClock:
@@ -98,9 +94,8 @@ def train(request: pytest.FixtureRequest, benchmark: Any) -> Callable[..., Resul
         item.user_properties += [(CASE, item.name), *known]  # for --junitxml, too
         if result.status != FINISHED:
             forget_times(benchmark)
-            # that a change breaks the learning is what an improvement may find out
-            if not (case.improvement and {run.status for run in result.runs} <= BROKEN_BY_IT):
-                raise failure("\n".join(result.troubles))
+        if result.failed:
+            raise failure("\n".join(result.troubles))
         return result
 
     item.stash[CALLED] = item.stash[TRAINED] = False  # also where a plugin runs it once more

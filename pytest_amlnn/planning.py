@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -150,12 +150,15 @@ def with_bases(benchmarks: Iterable[pytest.Item], options: Options) -> list[dict
         entry = entries[item.name]
         if case is None or case.improvement is None or entry["skip"]:
             continue
-        base = entries.setdefault(
-            case.improvement.base.id, {**entry, "id": case.improvement.base.id, "base": None}
-        )
+        base = entries.setdefault(case.improvement.base.id, entry_of_base(entry))
         base["seeds"] = sorted({*base["seeds"], *entry["seeds"]})
         base["skip"] = None
     return [*entries.values()]
+
+
+def entry_of_base(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the plan says of the base of an improvement that has no item of its own."""
+    return {**entry, "id": entry["base"], "base": None}
 
 
 def plan_entry(item: pytest.Item, case: Case | None, options: Options) -> dict[str, Any]:
@@ -184,7 +187,7 @@ def add_to_plan(item: pytest.Item, case: Case) -> None:
     if not session.planned:  # no item asked for `train` by its name
         begin_sweep([item], item.config)
     if case.improvement and case.improvement.base.id not in session.planned:
-        base = {**entry, "id": case.improvement.base.id, "base": None}
+        base = entry_of_base(entry)
         plans.correct(session.options.out, base, ())
         session.planned[base["id"]] = tuple(base["seeds"])
     guessed = session.planned.get(item.name, ())

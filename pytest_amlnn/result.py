@@ -260,6 +260,15 @@ class Result:
         return max((run.status for run in self.runs), key=STATUSES.index)
 
     @property
+    def failed(self) -> bool:
+        """Whether a run did not end as it should, so that the item fails, whatever the gate.
+
+        That a change breaks the learning is what an improvement may find out.
+        """
+        expected = (FINISHED, *BREAKS) if self.improvement else (FINISHED,)
+        return any(run.status not in expected for run in self.runs)
+
+    @property
     def contended(self) -> bool:
         """Whether any run shared the machine."""
         return any(run.contended for run in self.runs)

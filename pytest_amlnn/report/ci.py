@@ -10,7 +10,7 @@ from typing import Any
 from pytest_amlnn.escapes import for_terminal
 from pytest_amlnn.gates.measured import main_metric_of
 from pytest_amlnn.report.sweep import Sweep
-from pytest_amlnn.result import BREAKS, FINISHED, Result
+from pytest_amlnn.result import FINISHED, Result
 
 LARGEST_SUMMARY = 2**17
 """Bytes. GitHub takes 1 MiB a step, of which others may want some."""
@@ -67,12 +67,8 @@ def commands(sweep: Sweep, environment: Mapping[str, str] = os.environ) -> list[
 
 
 def trouble_of(result: Result, sweep: Sweep) -> str:
-    """Return why a case fails, in words; nothing where it does not.
-
-    A change that breaks the learning does not: that is what was to be found out.
-    """
-    expected = (FINISHED, *BREAKS) if result.improvement else (FINISHED,)
-    if any(run.status not in expected for run in result.runs):
+    """Return why a case fails, in words; nothing where it does not."""
+    if result.failed:
         return "; ".join(result.troubles)
     verdict = sweep.verdicts[result.id]
     return "" if verdict.passed else "; ".join(map(str, verdict.failing))
