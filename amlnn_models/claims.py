@@ -20,6 +20,7 @@ from pytest_amlnn.report.differences import (
 from pytest_amlnn.report.facts import Facts
 from pytest_amlnn.report.rules_of_pairs import SETTINGS, confounders
 from pytest_amlnn.report.words import count, listed, number, points
+from pytest_amlnn.statistics import mean_of
 
 DEEPER = {"vgg19": "vgg11", "resnetv2_50": "resnetv2_18", "inception_v4": "inception_v3"}
 """Deeper nets, and the shallower one of the same family."""
@@ -149,33 +150,60 @@ def transformers_help(cases: Sequence[Facts], among: int) -> Claim:
         for d in judged
     )
     why = (
-        f"at {count(len(pairs), 'size')} it is surely better in {won} and surely worse in"
-        f" {lost}: {each}; {gap_over_sizes(pairs)}"
+        f"of {count(len(pairs), 'comparison')} it is surely better in {won} and surely worse in"
+        f" {lost}: {each}; {gaps_over_sizes(pairs)}"
     )
     return Claim(text=text, verdict=decided(won, lost), why=why)
 
 
-def gap_over_sizes(pairs: Sequence[tuple[Facts, Facts]]) -> str:
-    """Say whether the first of two nets gains on the second from the smallest size to the
-    largest; the same seeds draw the same noise at both, so it is judged seed by seed."""
-    (least, most), seeds = (pairs[0], pairs[-1]), pairs[0][0].result.seeds
-    sides = [side for pair in (least, most) for side in pair]
-    if size(least[0]) == size(most[0]) or any(side.result.seeds != seeds for side in sides):
+def gaps_over_sizes(pairs: Sequence[tuple[Facts, Facts]]) -> str:
+    """Say for each series whether more data change how far the first of two nets is ahead;
+    pairs come from the smallest size to the largest."""
+    found: dict[tuple[object, ...], list[tuple[Facts, Facts]]] = {}
+    for pair in pairs:
+        found.setdefault(series(pair[0]), []).append(pair)
+    told = [gap_over_sizes(each[0], each[-1]) for each in found.values()]
+    if len(told) == 1:
+        return told[0]
+    names = [" ".join(filter(None, map(str, each))) for each in found]
+    return "; ".join(f"on {name} {words}" for name, words in zip(names, told, strict=True))
+
+
+def gap_over_sizes(least: tuple[Facts, Facts], most: tuple[Facts, Facts]) -> str:
+    """Say whether more data change how far the first of two nets is ahead of the second; the
+    same seeds draw the same noise at both sizes, so it is judged seed by seed."""
+    seeds = least[0].result.seeds
+    if size(least[0]) == size(most[0]) or any(
+        side.result.seeds != seeds for side in (*least, *most)
+    ):
         return "whether more data closes the gap was not tested"
-    gaps = [
+    before, after = (
         [sign(first) * (value(first, seed) - value(second, seed)) for seed in seeds]
-        for first, second in (most, least)
-    ]
-    found = compare(*gaps, by="difference")
-    spread, sizes = found.spread, f"from {size(least[0]):,} to {size(most[0]):,}"
+        for first, second in (least, most)
+    )
+    found = compare(after, before, by="difference")
+    spread = found.spread
     if not found.word or spread.low is None or spread.high is None:
         return f"whether more data closes the gap {count(len(seeds), 'seed')} do not tell"
-    told = {
-        "better": "more data surely brings it nearer",
-        "worse": "more data surely leaves it further behind",
-    }.get(found.word, "whether more data closes the gap is not distinguishable from chance")
-    change = f"{number(spread.mean)} [{number(spread.low)}, {number(spread.high)}]"
-    return f"{told}: its difference to the LSTM changes by {change} {sizes}"
+    ahead, model = (mean_of(before), mean_of(after)), least[1].model
+    numbers = (
+        f"its {least[0].metric.name} is ahead of the {model}'s by {number(ahead[0])} at"
+        f" {size(least[0]):,}"
+        f" and {number(ahead[1])} at {size(most[0]):,}, a change of {number(spread.mean)}"
+        f" [{number(spread.low)}, {number(spread.high)}]"
+    )
+    return f"{change_of_gap(found.word, *ahead)}: {numbers}"
+
+
+def change_of_gap(word: str, before: float, after: float) -> str:
+    """Say what more data did to how far one net is ahead; below 0 it is behind."""
+    if word not in ("better", "worse"):
+        return "whether more data closes the gap is not distinguishable from chance"
+    if before * after < 0:
+        turned = "its gap into a lead" if after > 0 else "its lead into a gap"
+        return f"more data surely turns {turned}"
+    what, grows = ("lead", word == "better") if after > 0 else ("gap", word == "worse")
+    return f"more data surely {'widens' if grows else 'narrows'} its {what}"
 
 
 def judged_among(pairs: Sequence[tuple[Facts, Facts]], among: int) -> list[Difference]:
@@ -206,6 +234,11 @@ def pairs_of(
 def size(case: Facts) -> int:
     """Return how many examples a case was trained on."""
     return case.size
+
+
+def series(case: Facts) -> tuple[object, ...]:
+    """Return on which data a case was trained, whatever the size."""
+    return case.result.training["dataset"], case.result.case["variant"]
 
 
 def kind(case: Facts) -> tuple[object, ...]:

@@ -23,6 +23,8 @@ from pytest_amlnn.statistics import (
 
 LARGEST = 1e50
 """Of values that are compared: their squares are numbers."""
+TRAINED = "recipe.trained"
+"""The field that says which layers are trained."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +149,11 @@ class Effect:
     @property
     def seconds(self) -> float | None:
         """Training time over that of the base, the geometric mean over the seeds; None where
-        another run shared the machine, or a run broke off."""
+        another run shared the machine, more seeds were trained at once on one side, or a run
+        broke off."""
         if self.case.contended or self.base.contended or self.broken:
+            return None
+        if any(mine.together != base.together for mine, base in self.pairs):
             return None
         found = [(a.value("train_seconds"), b.value("train_seconds")) for a, b in self.pairs]
         ratios = [a / b if a and b else None for a, b in found]
@@ -156,8 +161,9 @@ class Effect:
 
     @property
     def operations(self) -> float | None:
-        """Operations of all forward passes in training over those of the base."""
-        if self.broken:
+        """Operations of all forward passes in training over those of the base; None where a run
+        broke off, or another share of the layers is trained: backward passes differ then."""
+        if self.broken or TRAINED in self.changed:
             return None
         ours = operations_of([mine for mine, _ in self.pairs])
         theirs = operations_of([base for _, base in self.pairs])

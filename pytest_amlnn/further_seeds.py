@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pytest_amlnn.collection import case_of
-from pytest_amlnn.computing import compute
+from pytest_amlnn.computing import compute, failure
 from pytest_amlnn.data import Source
 from pytest_amlnn.job import Job
 from pytest_amlnn.planning import add_seeds
@@ -16,19 +16,28 @@ from pytest_amlnn.session import session_of
 
 
 def base_of(job: Job) -> Job | None:
-    """Return the job of the base that an improvement is compared with, with the same seeds."""
+    """Return the job of the base that an improvement is compared with, with the same seeds.
+
+    Data that the test gave are those of both; an improvement's own may be what it changes.
+    """
     if job.case.improvement is None:
         return None
-    base = job.case.improvement.base
-    own = base.training.data
-    place = job.data.place if isinstance(job.data, Source) else None
+    base, data = job.case.improvement.base, job.data
+    if isinstance(data, Source) and data == job.case.training.data.at(data.place):
+        data = base.training.data.at(data.place)
     return replace(
         job,
         case=base,
         id=base.id,
-        data=own.at(place) if isinstance(job.data, Source) else job.data,
+        data=data,
         weights=job.weights if base.training.start != "random" else None,
     )
+
+
+def check_base(item: pytest.Item, bases: Result) -> None:
+    """Fail the item of an improvement where a run of its base did not end as it should."""
+    if bases.status != FINISHED:
+        raise failure("\n".join([f"{item.name}: its base failed", *bases.troubles]))
 
 
 def train_until_decided(item: pytest.Item, job: Job, result: Result) -> Result:
@@ -65,6 +74,7 @@ def train_until_told_apart(
         if not is_open(effect, family=family, looks=len(counts)):
             break
         bases = with_further(item, base, bases, count)
+        check_base(item, bases)
         result = with_further(item, job, result, count)
     return result
 

@@ -149,6 +149,7 @@ def test_lower_may_be_better():
         (runs_of("base", BASE, **BROKEN), {}, "its base diverged with seed 0"),
         (BASES[:2], {}, "its base has no run with seed 2"),
         (BASES, {"status": "oom"}, "oom with seed 0"),
+        (BASES, {"status": "implausible"}, "implausible with seed 0"),
         (BASES, {"metrics": {"test_accuracy": None}}, "not every run has a test_accuracy"),
         (BASES, {"metrics": {"test_accuracy": 1e99}}, "not every run has a test_accuracy"),
     ],
@@ -349,6 +350,28 @@ def test_contended_times_say_nothing(side):
 
     assert effect.seconds is None
     assert effect.operations == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("together", [1, 10])
+def test_times_of_other_numbers_at_once_say_nothing(together):
+    """Seeds that are trained at once share its time: both sides have to, for a ratio."""
+    base = runs_of("base", BASE, metrics={"train_seconds": 2.0}, together=10)
+    change = improvement("it", BETTER, metrics={"train_seconds": 4.0}, together=together)
+    effect = judged(base, change)["it"].effect
+
+    assert effect.seconds == (pytest.approx(2.0) if together == 10 else None)
+
+
+def test_operations_of_other_layers_say_nothing():
+    """Where another share of the layers is trained, backward passes differ: times may tell."""
+    base = runs_of("base", BASE, recipe={"trained": "head"}, metrics={"train_seconds": 2.0})
+    change = improvement(
+        "it", BETTER, recipe={"trained": "all"}, metrics={"train_seconds": 6.0}
+    )
+    effect = judged(base, change)["it"].effect
+
+    assert effect.operations is None
+    assert effect.seconds == pytest.approx(3.0)
 
 
 def test_changed_fields_are_named():

@@ -100,7 +100,7 @@ def test_signal_ends_with_a_report(repository, straight, round, number):
     assert (out / "summary.json").exists()
     stored = numbers(out)
     if len(stored) < 2 * RUNS:
-        assert status == {signal.SIGINT: 2, signal.SIGTERM: 143}[number]
+        assert status == {signal.SIGINT: 2, signal.SIGTERM: 143}[number], sweep.text()
         assert json.loads((out / "summary.json").read_text())["missing"]
     assert repository.run(SEEDS, "--amlnn-resume")[0] == 0
     assert repository.numbers() == expected

@@ -94,16 +94,20 @@ def test_claim_that_data_help(small, large, expected):
     assert verdicts(*cases)[2] == expected
 
 
-NEAR, FAR = (0.94, 0.95, 0.96), (0.70, 0.71, 0.72)
+NEAR, FAR, ABOVE = (0.94, 0.95, 0.96), (0.70, 0.71, 0.72), (0.98, 0.991, 1.0)
 
 
 @pytest.mark.parametrize(
     ("small", "large", "expected", "words"),
     [
-        (FAR, (0.93, 0.94, 0.95), CONTRADICTED, "more data surely brings it nearer"),
+        (FAR, (0.93, 0.94, 0.95), CONTRADICTED, "more data surely narrows its gap"),
         (FAR, FAR, CONTRADICTED, "is not distinguishable from chance"),
-        (NEAR, FAR, CONTRADICTED, "more data surely leaves it further behind"),
-        ((0.98, 0.99, 0.999), (0.98, 0.99, 0.999), SUPPORTED, "not distinguishable"),
+        ((0.935, 0.946, 0.955), FAR, CONTRADICTED, "more data surely widens its gap"),
+        (ABOVE, FAR, UNDECIDED, "more data surely turns its lead into a gap"),
+        (FAR, ABOVE, UNDECIDED, "more data surely turns its gap into a lead"),
+        (ABOVE, (0.95, 0.961, 0.97), SUPPORTED, "more data surely narrows its lead"),
+        ((0.95, 0.961, 0.97), ABOVE, SUPPORTED, "more data surely widens its lead"),
+        (ABOVE, ABOVE, SUPPORTED, "not distinguishable"),
         (NEAR, NEAR, UNDECIDED, "not distinguishable"),
     ],
 )
@@ -118,6 +122,29 @@ def test_claim_that_transformers_help(small, large, expected, words):
 
     assert claim.verdict == expected
     assert words in claim.why
+
+
+def test_each_series_has_its_own_gap():
+    """Sizes of one series are compared, not the smallest of one with the largest of another."""
+    cases = [
+        forecast(
+            f"{model}-{dataset}-{size}",
+            values,
+            **{"model": model, "size": size, "dataset": dataset, "name": "efficiency"},
+        )
+        for dataset, size, reached in (
+            ("ar", 1000, FAR),
+            ("ar", 9000, NEAR),
+            ("nike", 1000, NEAR),
+            ("nike", 3000, FAR),
+        )
+        for model, values in (("transformer", reached), ("lstm", (0.94, 0.951, 0.96)))
+    ]
+    why = claims(cases, drawn(cases))[3].why
+
+    assert why.startswith("of 4 comparisons it is surely better in")
+    assert "; on ar more data surely narrows its gap: its efficiency is ahead" in why
+    assert "; on nike more data surely widens its gap: its efficiency is ahead" in why
 
 
 def test_transformer_at_one_size_says_nothing_of_more_data():

@@ -141,6 +141,18 @@ def test_change_that_breaks_learning_is_no_failure_of_ci(tmp_path):
     assert len(ci.commands(read(failed), github)) == 2
 
 
+@pytest.mark.parametrize("improved", [False, True])
+def test_claims_that_were_not_tested_leave_room_for_advice(improved):
+    """A sweep of improvements puts other claims to the test, and says nothing of those."""
+    runs = [*runs_of("base", BASE, model="lstm")]
+    if improved:
+        runs += improvement("transformer", BETTER, advice="Transformers.")
+    said = find(gather(runs), {}, Path("nowhere"), missing=0)
+
+    assert len(said.claims) == (0 if improved else 4)
+    assert len(said.advice) == improved
+
+
 def test_command_of_an_improvement_asks_for_it(tmp_path):
     """Improvements are left out unless -m asks for them, so the command does."""
     written(tmp_path, *some_runs()[:2])
@@ -225,7 +237,7 @@ def test_terminal_has_the_table_in_its_colours(tmp_path):
     sweep = read(improved_sweep(tmp_path, *some_runs()))
     sections = {title: lines for title, lines, _ in text.terminal(sweep, tmp_path, 100)}
     marks = {line.split()[1]: [*mark] for line, mark in sections["Improvements"] if mark}
-    advice = [line for line, _ in sections["What the original advised, measured"]]
+    advice = [line for line, _ in sections["What was advised, and measured"]]
 
     assert max(len(line) for lines in sections.values() for line, _ in lines[:-1]) <= 100
     assert marks == {
@@ -240,9 +252,7 @@ def test_terminal_has_the_table_in_its_colours(tmp_path):
         "Tune the rate. Not worth it for base.",
         "Changes that nobody advised. Changes nothing of base.",
     ]
-    assert [*sections].index("answer") < [*sections].index(
-        "What the original advised, measured"
-    )
+    assert [*sections].index("answer") < [*sections].index("What was advised, and measured")
 
 
 def test_markdown_has_table_and_advice(tmp_path):
@@ -255,7 +265,9 @@ def test_markdown_has_table_and_advice(tmp_path):
             "## Improvements",
             "| epochs_x2 ",
             "Difference: by how much a change is better",
-            "## What the original advised, measured",
+            "## Effect of each change",
+            "    difference in test_accuracy, points",
+            "## What was advised, and measured",
             "- Train for more epochs. Worth it for base. Helps base by 20.7 points",
         )
     ]
@@ -417,11 +429,12 @@ def test_measured_confounder_is_cited():
         improvement("wide", BETTER, base="b", recipe={"mixup": 0.0, "width": 9}),
         improvement("both", BETTER, base="b", recipe={"mixup": 0.2, "width": 9}),
         improvement("data", BETTER, base="b", recipe={"mixup": 0.0}, size=99),
+        improvement("mixup", BETTER, base="b", recipe={"mixup": 0.2}, status="oom"),
     ],
-    ids=["another field", "more than that", "nothing of the recipe"],
+    ids=["another field", "more than that", "nothing of the recipe", "not comparable"],
 )
 def test_other_changes_are_not_cited(change):
-    """What two nets do not differ in says nothing of them."""
+    """What two nets do not differ in says nothing of them, nor does what was not measured."""
     assert "measured" not in confounded(change)
 
 

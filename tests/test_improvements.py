@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 from small_cases import small_case
+from small_improvements import improvement
 
 import amlnn_models
-from pytest_amlnn import discover, variant_of
+from pytest_amlnn import Source, discover, variant_of
+from pytest_amlnn.further_seeds import base_of
+from pytest_amlnn.job import Job
+from pytest_amlnn.result import gather
 
 IMPROVEMENTS = """
 import pytest
@@ -114,6 +118,103 @@ def test_change_that_breaks_learning_is_a_finding(run, improvements):
     assert result.ret == 0
     assert statuses[LONGER] == "diverged"
     assert statuses[BASE] == "finished"
+
+
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [("finished", False), ("diverged", False), ("implausible", True), ("oom", True)],
+)
+def test_what_fails_an_improvement(status, failed):
+    """A change of a recipe can break the learning; a leak is a fault, as lost memory is."""
+    (result,) = gather(improvement("it", (0.7,), status=status))
+
+    assert result.failed == failed
+
+
+def test_base_of_an_improvement_is_held_to_its_limits(run, improvements):
+    """A base that has no item in this sweep, and is red, is told, and ends pytest with 1."""
+    (improvements.path / "gates.toml").write_text(
+        f"[quick.'{BASE}']\ntest_loss = {{ at_most = 1e-9 }}\n"
+    )
+    result = run("-m", "improvement", "--amlnn-gates=gates.toml")
+
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["*limits not kept*", f"*{BASE.replace('[', '[[]')}*"])
+
+
+def opened() -> None:
+    """Stands for a dataset."""
+
+
+def placed(size: int, place: str | None = None) -> Source:
+    """Return a dataset whose files lie somewhere."""
+    return Source(name="files", open=opened, arguments={"size": size}, placed=True, place=place)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (placed(9, "here"), placed(3, "here")),  # its own, which is what it changes
+        (placed(5, "here"), placed(5, "here")),  # of the test
+        (opened, opened),
+    ],
+)
+def test_data_that_the_test_gives_are_those_of_both(given, expected, tmp_path):
+    """Only an improvement's own data may differ from its base's: what a test gives is no
+    change of the case."""
+    base = small_case("base", data=placed(3))
+    change = variant_of(base, "more", data={"size": 9})
+    job = Job(case=change, id="it", seeds=(0,), data=given, out=tmp_path, device="cpu")
+
+    assert base_of(job).data == expected
+
+
+LATER = """
+import torch
+from small_cases import linear, squares
+
+
+def odd(seed):
+    import os
+    os.environ["SEED"] = str(seed)
+    return squares()(seed)
+
+
+def broken(outputs):
+    import os
+    net = linear(outputs)
+    if os.environ["SEED"] == "2":
+        with torch.no_grad():
+            next(net.parameters()).fill_(torch.nan)
+    return net
+"""
+
+
+def test_base_that_fails_later_fails_its_improvements(run, improvements):
+    """A further seed of the base counts as the first ones do."""
+    improvements.makepyfile(
+        later=LATER,
+        test_small=IMPROVEMENTS.replace(
+            "import linear, small_case, squares", "import small_case"
+        )
+        .replace("import pytest", "import pytest\nfrom later import broken, odd")
+        .replace("squares()", "odd")
+        .replace('"base", epochs=2', '"base", epochs=2, build=broken'),
+    )
+    result = run("-m", "improvement", "-k", "longer", "--amlnn-max-repeats=5")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*longer-base*: its base failed", "*seed 2: diverged*"])
+
+
+def test_seeds_of_a_base_stay_in_the_plan(run, improvements):
+    """Its own item trains fewer seeds than its improvements: the plan has those of both."""
+    changed(improvements, '"longer", recipe', '"longer", repeats=3, recipe')
+    result = run("-m", "improvement or not improvement")
+    plan = {c["id"]: c["seeds"] for c in written(improvements.path, "plan.json")["cases"]}
+
+    assert result.ret == 0
+    assert plan[BASE] == plan[LONGER] == [0, 1, 2]
 
 
 def test_base_that_fails_fails_its_improvements(run, improvements):

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -97,6 +98,9 @@ def run(
         os.dup2(null, 2)
         if printer:
             printer.wait()  # all is printed when this process is gone
+    except BaseException:
+        traceback.print_exc()  # where the test that waits finds it
+        raise
     finally:
         os._exit(int(code))
 

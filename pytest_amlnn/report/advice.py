@@ -122,4 +122,4 @@ def counted(worths: Sequence[Worth]) -> str:
 def title_of(found: Sequence[Advice]) -> str:
     """Return what stands above advice."""
     advised = any(one.text != OTHERS for one in found)
-    return "What the original advised, measured" if advised else "What changes are worth"
+    return "What was advised, and measured" if advised else "What changes are worth"

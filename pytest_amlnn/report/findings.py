@@ -12,7 +12,7 @@ from pytest_amlnn.gates.verdict import Verdict
 from pytest_amlnn.improvements import Worth, judge
 from pytest_amlnn.report.advice import Advice, advice_of
 from pytest_amlnn.report.answer import answer
-from pytest_amlnn.report.claims import Claim
+from pytest_amlnn.report.claims import UNTESTED, Claim
 from pytest_amlnn.report.differences import Difference, drawn
 from pytest_amlnn.report.explanations import explain, of_cases, worthless
 from pytest_amlnn.report.facts import Facts
@@ -69,7 +69,13 @@ def find(
         sound=sound,
         differences=differences,
         sentences=explain(said, differences, worths),
-        claims=tuple(claim for make in makers for claim in make(sound, differences)),
+        claims=tuple(
+            claim
+            for make in makers
+            for claim in make(sound, differences)
+            # a sweep of improvements puts other claims to the test: its advice has them
+            if not worths or claim.verdict != UNTESTED
+        ),
         answer=answer(cases, left_out, differences, verdicts, missing, worths),
         worths=worths,
         advice=advice_of(worths),

@@ -77,8 +77,8 @@ def note(worths: Sequence[Worth]) -> str:
         " outside them where a change helps or hurts. How much seeds differ is estimated with"
         " the help of the other changes on the same data. Too small to matter: the bounds lie"
         f" within {either([*map(what_matters, metrics)])}. So many seeds would decide if they"
-        " went on as these do. Time and FLOPs are those of training, as multiples of the"
-        " base's."
+        " went on as these do. Time is that of training, FLOPs are those of its forward passes,"
+        " both as multiples of the base's."
     )
 
 

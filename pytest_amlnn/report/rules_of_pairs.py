@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_amlnn.answers import right_of_answers
 from pytest_amlnn.identity import shown
-from pytest_amlnn.improvements import HELPS, HURTS, Worth
+from pytest_amlnn.improvements import HELPS, HURTS, NOT_COMPARABLE, Worth
 from pytest_amlnn.report.certainty import amount, certainty, interval_of, seeds_of
 from pytest_amlnn.report.differences import ENOUGH, SIZES, STARTS, Difference
 from pytest_amlnn.report.facts import Facts
@@ -60,7 +60,9 @@ def not_alike(found: Difference, worths: Sequence[Worth] = ()) -> Sentence | Non
     cited = [
         (worth, mine)
         for worth in worths
-        if (mine := measured_fields(worth, found)) and mine <= fields.keys()
+        if worth.verdict != NOT_COMPARABLE
+        and (mine := measured_fields(worth, found))
+        and mine <= fields.keys()
     ]
     if cited:
         known = sorted(set[str]().union(*(mine for _, mine in cited)))

@@ -62,10 +62,22 @@ class Sweep:
 
     def with_late(self, passed: Collection[str]) -> Sweep:
         """Return the same with those cases that are red now, of items that are green."""
+        green = {*passed, *self.judged_by_none(passed)}
         red = (id for id, verdict in self.verdicts.items() if not verdict.passed)
-        found = replace(self, late=tuple(id for id in red if id in passed))
+        found = replace(self, late=tuple(id for id in red if id in green))
         vars(found)["findings"] = self.findings  # they are the same, and take a while
         return found
+
+    def judged_by_none(self, passed: Collection[str]) -> set[str]:
+        """Return bases without an item of their own, trained in one of an improvement that
+        passed."""
+        planned = self.plan["cases"]
+        nodes = {case["id"]: case["nodeid"] for case in planned}
+        return {
+            case["base"]
+            for case in planned
+            if case["id"] in passed and nodes.get(case.get("base")) in improved_nodes(planned)
+        }
 
     @cached_property
     def findings(self) -> Findings:
@@ -98,6 +110,11 @@ class Sweep:
         """Return the worst of the runs' statuses, `missing` where runs are."""
         lacking = result.status == FINISHED and result.id in self.lacking
         return "missing" if lacking else result.status
+
+
+def improved_nodes(planned: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the node ids of the items of improvements."""
+    return {case["nodeid"] for case in planned if case.get("base")}
 
 
 def read(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:

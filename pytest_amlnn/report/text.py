@@ -15,9 +15,11 @@ from tabulate import tabulate
 
 from pytest_amlnn.escapes import for_markdown, for_terminal, line_for_markdown
 from pytest_amlnn.gates.verdict import RED, UNDECIDED
+from pytest_amlnn.improvements import Worth
 from pytest_amlnn.report import improvements
 from pytest_amlnn.report.advice import Advice, title_of
 from pytest_amlnn.report.claims import Claim
+from pytest_amlnn.report.forest import LEGEND, forest
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.tables import document, tables, unkept
@@ -89,6 +91,7 @@ def markdown(sweep: Sweep) -> str:
         (kept, False, False),
     ):
         text = outline(found, line_for_markdown, in_markdown)
+        text += drawn(said.worths) if details else ""
         text += advised(said.advice)
         text += "\n" + in_sentences(sentences, said.claims, evidence=evidence)
         text += "\n".join(map(section_of, found.details if details else ()))
@@ -108,6 +111,13 @@ def section_of(table: Table) -> str:
     line = line_for_markdown
     note = f"\n{line(table.note)}\n" if table.note else ""
     return f"\n## {line(table.title)}\n\n{in_markdown(table)}\n{note}"
+
+
+def drawn(worths: Sequence[Worth]) -> str:
+    """Return a forest plot of changes as a block of characters in Markdown."""
+    lines = "\n".join(f"    {line}".rstrip() for line in forest(worths))
+    head = f"\n## Effect of each change\n\n{LEGEND}; bars are the bounds.\n\n"
+    return f"{head}{lines}\n" if lines.strip() else ""
 
 
 def advised(found: Sequence[Advice]) -> str:
@@ -214,8 +224,8 @@ def gate_sections(sweep: Sweep) -> list[tuple[str, list[str], dict[str, Any]]]:
     sections: list[tuple[str, list[str], dict[str, Any]]] = []
     if late:
         why = (
-            "no test failed for it: it does not ask for the fixture `gate`, or is red now that"
-            " all cases have ended (docs/gates.md)"
+            "no test failed for it: it does not ask for the fixture `gate`, is the base of an"
+            " improvement, or is red now that all cases have ended (docs/gates.md)"
         )
         sections.append(("limits not kept", [*late, why], {"red": True}))
     if left:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from pytest_amlnn.report.drawing import (
     rounded,
     svg_of,
 )
+from pytest_amlnn.report.effect_axis import ends, placed, ticks, unit_of
 from pytest_amlnn.report.figures.curves import shortened
 from pytest_amlnn.report.improvements import in_order
 from pytest_amlnn.report.worth import SMALL, bases_of, short, signed, times, verdict_of
@@ -42,7 +42,8 @@ CAPTION = (
     "▲ helps, ▼ hurts, ○ not distinguishable, ◆ too small to matter, □ identical. Bars are"
     " bounds at the level that all changes share; to the right of the line a change is better."
     " Grey: what matters to nobody. The axis is even within it, and logarithmic further out."
-    " Time and FLOPs are those of training, as multiples of the base's."
+    " Time is that of training, FLOPs are those of its forward passes, as multiples of the"
+    " base's."
 )
 
 
@@ -119,8 +120,8 @@ def draw_base(axis: Axes, y: int, name: str, worths: Sequence[Worth], unit: floa
     axis.text(-0.38, y, shortened(name, 36), fontsize=8, va="center", transform=edge)
     matters = placed(worths[0].effect.matters, unit)
     if is_drawable(matters):
-        ends = [y + 0.5, y + len(worths) + 0.5]
-        axis.fill_betweenx(ends, -matters, matters, color=GREY, alpha=0.18, linewidth=0)
+        edges = [y + 0.5, y + len(worths) + 0.5]
+        axis.fill_betweenx(edges, -matters, matters, color=GREY, alpha=0.18, linewidth=0)
 
 
 def draw(axis: Axes, y: int, worth: Worth, unit: float, gid: str) -> None:
@@ -166,49 +167,9 @@ def mark(worth: Worth, base: str, y: int, unit: float, model: int) -> dict[str, 
     return {"a": 0, "m": model, "t": text, "x": rounded(x) if is_drawable(x) else None, "y": y}
 
 
-# the axis
-
-
-def unit_of(worths: Sequence[Worth]) -> float:
-    """Return within which differences the axis is even: what matters to nobody."""
-    known = [w.effect.matters for w in worths if is_drawable(w.effect.matters)]
-    return max(known, default=0.0) or 1.0
-
-
-def placed(value: float | None, unit: float) -> float | None:
-    """Return where a difference lies on the axis: even up to a unit, logarithmic beyond."""
-    return None if value is None else math.asinh(value / unit)
-
-
 def scale(axis: Axes, worths: Sequence[Worth], unit: float) -> None:
     """Set the limits of the axis, and numbers as its metric is shown."""
-    ends = [
-        x
-        for worth in worths
-        for value in (worth.low, worth.difference, worth.high)
-        if is_drawable(x := placed(value, unit))
-    ]
-    low, high = min([*ends, -1.0]) - 0.2, max([*ends, 1.0]) + 0.2
+    low, high = ends(worths, unit)
     axis.set_xlim(low, high)
-    ticks = [0.0]
-    for side in (-1, 1):
-        last = 0.0
-        for value in round_values(unit):
-            x = math.asinh(value / unit)
-            if low < side * x < high and x - last >= 0.07 * (high - low):
-                ticks.append(side * value)
-                last = x
-    factor = 100 if worths[0].effect.metric.share else 1
-    shown = [f"{value * factor:+g}" if value else "0" for value in ticks]
-    axis.set_xticks([math.asinh(value / unit) for value in ticks], shown)
-
-
-def round_values(unit: float) -> list[float]:
-    """Return 1, 2 and 5 times powers of ten, from half a unit on."""
-    first = math.floor(math.log10(unit / 2))
-    return [
-        float(f"{digit}e{power}")
-        for power in range(first, first + 60)
-        for digit in (1, 2, 5)
-        if float(f"{digit}e{power}") >= 0.49 * unit
-    ]
+    named = ticks(low, high, unit, share=worths[0].effect.metric.share)
+    axis.set_xticks([place for place, _ in named], [words for _, words in named])
