@@ -187,7 +187,7 @@ def gap_over_sizes(least: tuple[Facts, Facts], most: tuple[Facts, Facts]) -> str
         return f"whether more data closes the gap {count(len(seeds), 'seed')} do not tell"
     ahead, model = (mean_of(before), mean_of(after)), least[1].model
     numbers = (
-        f"its {least[0].metric.name} is ahead of the {model}'s by {number(ahead[0])} at"
+        f"its {least[0].metric.name} less the {model}'s is {number(ahead[0])} at"
         f" {size(least[0]):,}"
         f" and {number(ahead[1])} at {size(most[0]):,}, a change of {number(spread.mean)}"
         f" [{number(spread.low)}, {number(spread.high)}]"
