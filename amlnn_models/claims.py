@@ -188,9 +188,8 @@ def gap_over_sizes(least: tuple[Facts, Facts], most: tuple[Facts, Facts]) -> str
     ahead, model = (mean_of(before), mean_of(after)), least[1].model
     numbers = (
         f"its {least[0].metric.name} less the {model}'s is {number(ahead[0])} at"
-        f" {size(least[0]):,}"
-        f" and {number(ahead[1])} at {size(most[0]):,}, a change of {number(spread.mean)}"
-        f" [{number(spread.low)}, {number(spread.high)}]"
+        f" {size(least[0]):,} and {number(ahead[1])} at {size(most[0]):,}, a change of"
+        f" {number(spread.mean)} [{number(spread.low)}, {number(spread.high)}]"
     )
     return f"{change_of_gap(found.word, *ahead)}: {numbers}"
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_amlnn.escapes import for_terminal
-from pytest_amlnn.improvements import HELPS, HURTS, IDENTICAL, OPEN, Worth
+from pytest_amlnn.improvements import Worth
 from pytest_amlnn.report.drawing import is_drawable
 from pytest_amlnn.report.effect_axis import ends, placed, ticks, unit_of
-from pytest_amlnn.report.improvements import in_order
-from pytest_amlnn.report.worth import SMALL, bases_of, verdict_of
+from pytest_amlnn.report.figures.curves import shortened
+from pytest_amlnn.report.improvements import by_metric
+from pytest_amlnn.report.worth import SIGNS, bases_of, verdict_of
 
-MARKS = {HELPS: "▲", HURTS: "▼", OPEN: "○", SMALL: "◆", IDENTICAL: "□"}
-"""Of verdicts, as in the figure of the page."""
-LEGEND = ", ".join(f"{mark} {verdict}" for verdict, mark in MARKS.items())
 WIDTH, NAMES = 57, 26
 """Characters of the axis, which has a middle, and of names."""
 APART = 0.12
@@ -23,12 +21,9 @@ APART = 0.12
 def forest(worths: Sequence[Worth]) -> Iterator[str]:
     """Draw the effect of each change as lines, an axis a metric; those without a value have
     no row."""
-    kinds: dict[str, list[Worth]] = {}
-    for worth in in_order(worths):
-        if worth.difference is not None:
-            kinds.setdefault(worth.effect.metric.name, []).append(worth)
     names = bases_of(worths)
-    for name, mine in kinds.items():
+    known = [worth for worth in worths if worth.difference is not None]
+    for name, mine in by_metric(known).items():
         metric, base = mine[0].effect.metric, None
         unit = unit_of(mine)
         low, high = ends(mine, unit)
@@ -44,9 +39,7 @@ def forest(worths: Sequence[Worth]) -> Iterator[str]:
 
 def fitted(name: str) -> str:
     """Return a name in its column."""
-    shown, most = for_terminal(name), NAMES - 3
-    shown = shown if len(shown) <= most else f"{shown[: most - 1]}…"
-    return shown.ljust(NAMES - 2)
+    return shortened(for_terminal(name), NAMES - 3).ljust(NAMES - 2)
 
 
 def column(x: float, low: float, high: float) -> int:
@@ -73,5 +66,5 @@ def row(worth: Worth, low: float, high: float, unit: float) -> str:
     zero = column(0.0, low, high)
     line[zero] = "┼" if line[zero] == "─" else "│"
     if is_drawable(x):
-        line[column(x, low, high)] = MARKS.get(verdict_of(worth), "○")
+        line[column(x, low, high)] = SIGNS[verdict_of(worth)]
     return "".join(line)

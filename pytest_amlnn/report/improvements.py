@@ -49,6 +49,14 @@ def in_order(worths: Sequence[Worth]) -> list[Worth]:
     )
 
 
+def by_metric(worths: Sequence[Worth]) -> dict[str, list[Worth]]:
+    """Return changes by the name of their metric, each in the order of the table."""
+    found: dict[str, list[Worth]] = {}
+    for worth in in_order(worths):
+        found.setdefault(worth.effect.metric.name, []).append(worth)
+    return found
+
+
 def row_of(worth: Worth, base: str) -> tuple[Cell, ...]:
     """Return the row of a change."""
     effect = worth.effect

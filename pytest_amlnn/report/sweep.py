@@ -73,10 +73,11 @@ class Sweep:
         passed."""
         planned = self.plan["cases"]
         nodes = {case["id"]: case["nodeid"] for case in planned}
+        improved = {case["nodeid"] for case in planned if case.get("base")}
         return {
             case["base"]
             for case in planned
-            if case["id"] in passed and nodes.get(case.get("base")) in improved_nodes(planned)
+            if case["id"] in passed and nodes.get(case.get("base")) in improved
         }
 
     @cached_property
@@ -110,11 +111,6 @@ class Sweep:
         """Return the worst of the runs' statuses, `missing` where runs are."""
         lacking = result.status == FINISHED and result.id in self.lacking
         return "missing" if lacking else result.status
-
-
-def improved_nodes(planned: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Return the node ids of the items of improvements."""
-    return {case["nodeid"] for case in planned if case.get("base")}
 
 
 def read(folder: Path, places: Mapping[str, str] | None = None) -> Sweep:

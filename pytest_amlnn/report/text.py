@@ -19,11 +19,12 @@ from pytest_amlnn.improvements import Worth
 from pytest_amlnn.report import improvements
 from pytest_amlnn.report.advice import Advice, title_of
 from pytest_amlnn.report.claims import Claim
-from pytest_amlnn.report.forest import LEGEND, forest
+from pytest_amlnn.report.forest import forest
 from pytest_amlnn.report.sentences import Sentence
 from pytest_amlnn.report.sweep import Sweep
 from pytest_amlnn.report.tables import document, tables, unkept
 from pytest_amlnn.report.values import Cell, Document, Table
+from pytest_amlnn.report.worth import LEGEND
 from pytest_amlnn.result import STATUSES
 
 Line = tuple[str, dict[str, bool]]

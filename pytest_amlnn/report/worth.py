@@ -14,6 +14,9 @@ SMALL = "too small to matter"
 """Of a change that is not distinguishable, and whose bounds are within what matters."""
 MARKS = {HELPS: "good", HURTS: "bad", OPEN: "open", NOT_COMPARABLE: "open"}
 """How verdicts are shown; the others are decided, and nothing to act on."""
+SIGNS = {HELPS: "▲", HURTS: "▼", OPEN: "○", SMALL: "◆", IDENTICAL: "□"}
+"""What stands for a verdict in a forest plot."""
+LEGEND = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items())
 ALIKE = 0.1
 """By how much a cost may differ that is not worth a word."""
 

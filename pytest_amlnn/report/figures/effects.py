@@ -20,8 +20,8 @@ from pytest_amlnn.report.drawing import (
 )
 from pytest_amlnn.report.effect_axis import ends, placed, ticks, unit_of
 from pytest_amlnn.report.figures.curves import shortened
-from pytest_amlnn.report.improvements import in_order
-from pytest_amlnn.report.worth import SMALL, bases_of, short, signed, times, verdict_of
+from pytest_amlnn.report.improvements import by_metric
+from pytest_amlnn.report.worth import LEGEND, SMALL, bases_of, short, signed, times, verdict_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,8 +39,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 """Of verdicts: told by their shape as well as by their colour."""
 CAPTION = (
-    "▲ helps, ▼ hurts, ○ not distinguishable, ◆ too small to matter, □ identical. Bars are"
-    " bounds at the level that all changes share; to the right of the line a change is better."
+    f"{LEGEND}. Bars are bounds at the level that all changes share; to the right of the line a"
+    " change is better."
     " Grey: what matters to nobody. The axis is even within it, and logarithmic further out."
     " Time is that of training, FLOPs are those of its forward passes, as multiples of the"
     " base's."
@@ -49,11 +49,8 @@ CAPTION = (
 
 def figures(worths: Sequence[Worth], models: Models) -> Iterator[Figure]:
     """Draw the effect of each change, a figure a metric."""
-    kinds: dict[str, list[Worth]] = {}
-    for worth in in_order(worths):
-        kinds.setdefault(worth.effect.metric.name, []).append(worth)
     names = bases_of(worths)
-    for name, mine in kinds.items():
+    for name, mine in by_metric(worths).items():
         for place, part in enumerate(parts(mine)):
             rest = f", from {names[part[0][0].effect.base.id]} on" if place else ""
             yield forest(f"Effect of each change on {name}{rest}", part, names, models)
